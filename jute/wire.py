@@ -65,7 +65,7 @@ def short(buf: Buffer, at: int, field: str, width: int) -> JuteError:
 
 
 def short_run(buf: Buffer, at: int, run: Struct, record: str, fields: str) -> JuteError:
-    """The error for a run of fixed-width fields cut short: it names the first that is not whole of `fields` ("a b c")."""
+    """The error for a run of fixed-width fields cut short; of `fields` ("a b c") it names the first not whole."""
     for code, name in zip(run.format[1:], fields.split(), strict=True):
         width = calcsize(">" + code)
         if at + width > len(buf):
