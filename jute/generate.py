@@ -40,7 +40,7 @@ _SUFFIX: Final = {"boolean": "bool"}  # read_bool, not read_boolean
 _WIRE_NAMES: Final = {name for name in vars(wire) if name.startswith(("read_", "write_", "short", "too_"))}
 _METHODS: Final = {"encode", "decode", "to_bytes", "from_bytes"}
 # The built-in names of the annotations stay usable as field names: annotations are never evaluated inside a function.
-_TAKEN: Final = {"self", "out", "buf", "at", "depth", "b", "a", "f", "o", "v"} | _METHODS | _WIRE_NAMES
+_TAKEN: Final = {"self", "out", "buf", "at", "depth"} | _METHODS | _WIRE_NAMES
 _TAKEN_CLASSES: Final = {"Record", "Buffer", "Struct", "StructError", "Final", "MAX_DEPTH"}
 
 
