@@ -1,0 +1,13 @@
+"""The service, still without I/O: what a client may ask, and what it is answered.
+
+Read in this order:
+
+- `keeper.py`      Keeper, the door: bytes, commits and time in; packets, proposals and notes out
+- `connection.py`  one client connection; `requests.py`: one operation on its way
+- `prepare.py`     write + outstanding changes → txn, or the error txn; `outstanding.py`: the tree as it will be
+- `reads.py`       answers from the tree; `replies.py`: results → packets
+- `sessions.py`    live sessions, ids and passwords; `expiry.py`: deadlines in buckets
+- `auth.py`        identities, ACL checks; `throttle.py`: how many may connect; `reaper.py`: containers and TTL nodes
+- `commands.py`    four-letter words, from `statistics.py`
+- `settings.py`    every limit and switch of all this
+"""

@@ -1,0 +1,103 @@
+"""One client connection, without its socket: bytes that arrived, frames that wait, packets to send.
+
+    NEW ──ConnectRequest──→ CONNECTING ──createSession applied──→ OPEN ──→ CLOSED
+     └──────────────re-attach to a live session──────────────────↗
+
+The order of answers is kept in `waiting`: it holds every request that is not answered yet, oldest first. While it is
+empty a read is answered at once; behind a write that is in flight it waits its turn, so that a session sees its own
+writes (and only its own) in order.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from zkpy.keeper.auth import Identities, Identity
+from zkpy.proto.frames import Framer
+
+if TYPE_CHECKING:
+    from zkpy.keeper.requests import Request
+    from zkpy.keeper.sessions import Session
+
+NEW: Final = 0
+CONNECTING: Final = 1
+OPEN: Final = 2
+CLOSED: Final = 3
+
+
+class Connection:
+    """State of one client connection. `out` is what to send, in order: a packet an item, events among the replies.
+
+    The driver sends `out` once per turn; when `closing` is set it closes the socket after that.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "closing",
+        "established_ms",
+        "framer",
+        "has_read_only_flag",
+        "head",
+        "identities",
+        "ip",
+        "is_dirty",
+        "last_cxid",
+        "last_latency_ms",
+        "last_op",
+        "last_response_ms",
+        "last_zxid",
+        "latency_count",
+        "latency_max_ms",
+        "latency_min_ms",
+        "latency_total_ms",
+        "link",
+        "out",
+        "phase",
+        "received",
+        "sent",
+        "session",
+        "timeout_ms",
+        "waiting",
+    )
+
+    def __init__(self, ip: str, address: str, max_frame: int, now_ms: int) -> None:
+        """`ip` is the peer's address as Java prints it, `address` the same with its port, for texts."""
+        self.ip = ip
+        self.address = address
+        self.identities: Identities = (("ip", ip),)
+        self.phase = NEW
+        self.session: Session | None = None
+        self.timeout_ms = 0
+        self.has_read_only_flag = False
+        self.framer = Framer(max_frame)
+        # The first bytes of a new connection, until there are four: a word or a frame's length.
+        self.head = b""
+        # invariant: not empty while a write of this connection is in flight
+        self.waiting: deque[Request] = deque()
+        self.out: list[bytes] = []
+        self.is_dirty = False
+        self.closing = False
+        # The driver's own handle on the socket; the core never looks at it.
+        self.link: object = None
+        self.established_ms = now_ms
+        self.received = 0
+        self.sent = 0
+        self.last_op = "NA"
+        self.last_cxid = -1
+        self.last_zxid = -1
+        self.last_response_ms = 0
+        self.last_latency_ms = 0
+        self.latency_min_ms = -1
+        self.latency_max_ms = 0
+        self.latency_total_ms = 0
+        self.latency_count = 0
+
+    @property
+    def session_id(self) -> int:
+        """Id of the session this connection speaks for, 0 while there is none."""
+        return self.session.id if self.session is not None else 0
+
+    def add_identity(self, identity: Identity) -> None:
+        """An auth packet succeeded; requests that arrived before it keep what they had."""
+        if identity not in self.identities:
+            self.identities = (*self.identities, identity)

@@ -1,0 +1,595 @@
+"""The door of the service: bytes of clients, committed txns and time go in; packets and proposals come out.
+
+    received ─ frames ─┬─ read: answered at once, unless this connection waits for a write of its own
+                       └─ write: prepare ─→ `proposals` ┄ log, quorum ┄→ committed ─ apply ─ events, then the reply
+
+Nothing here waits, opens or reads a clock: `begin` brings the time of the turn, `proposals` and `dirty` are what the
+caller carries out. Events and replies of a connection share one list, so a client sees an event before any answer
+that shows the change.
+"""
+
+from collections import deque
+from struct import Struct
+from typing import Any, Final
+
+from jute import JuteError
+from zkpy.keeper import commands, connection, replies
+from zkpy.keeper.auth import AclRules, digest_identity, permits
+from zkpy.keeper.connection import Connection
+from zkpy.keeper.expiry import ExpiryQueue
+from zkpy.keeper.outstanding import Outstanding
+from zkpy.keeper.prepare import WRITES, Preparer
+from zkpy.keeper.reads import READS, Reads
+from zkpy.keeper.reaper import Reaper
+from zkpy.keeper.requests import Refusal, Request
+from zkpy.keeper.sessions import LiveSessions, Session, password
+from zkpy.keeper.settings import Settings
+from zkpy.keeper.statistics import Statistics
+from zkpy.keeper.throttle import ConnectionThrottle
+from zkpy.proto import errors, opcodes
+from zkpy.proto.errors import ProtocolError
+from zkpy.proto.paths import namespace_of
+from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
+from zkpy.tree.datatree import DataTree, Result
+from zkpy.tree.txns import decode_txn, encode_txn
+from zkpy.tree.watches import Watches
+
+_HEADER: Final = Struct(">ii")
+_INT: Final = Struct(">i")
+_CONNECT: Final = Struct(">iqiq")
+
+#: Writes that clients may send; the server makes the others itself.
+_CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
+
+_WRITE_NAMES: Final = {
+    opcodes.CREATE: "CREA",
+    opcodes.CREATE2: "CREA",
+    opcodes.CREATE_CONTAINER: "CREA",
+    opcodes.CREATE_TTL: "CREA",
+    opcodes.DELETE: "DELE",
+    opcodes.SET_DATA: "SETD",
+    opcodes.SET_ACL: "SETA",
+    opcodes.RECONFIG: "RECO",
+    opcodes.MULTI: "MULT",
+    opcodes.CREATE_SESSION: "SESS",
+    opcodes.CLOSE_SESSION: "CLOS",
+}
+
+#: Why a connection was dropped, for the log: (level, event, fields).
+Note = tuple[str, str, dict[str, object]]
+
+
+class Keeper:
+    """One server's service. Whoever drives it calls `begin` first in every turn."""
+
+    def __init__(self, tree: DataTree, settings: Settings, now_ms: int, wall_ms: int) -> None:
+        """Serve `tree`, whose sessions get a full timeout from now."""
+        self.tree = tree
+        self.settings = settings
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self.statistics = Statistics(now_ms)
+        self.watches: Watches[Connection] = Watches()
+        self.outstanding = Outstanding(tree)
+        self.sessions = LiveSessions(settings.server_id, settings.tick_time_ms, wall_ms)
+        self.sessions.restore(tree.sessions.timeouts.items(), now_ms)
+        self.preparer = Preparer(
+            tree,
+            self.outstanding,
+            self.sessions,
+            AclRules(digest_enabled=settings.digest_auth_enabled),
+            settings,
+        )
+        self.reads = Reads(tree, self.watches, settings)
+        self.reaper = Reaper(tree, settings, now_ms)
+        self.throttle = ConnectionThrottle(
+            settings.throttle_tokens, settings.throttle_fill_ms, settings.throttle_fill_count, now_ms
+        )
+        self.next_zxid = tree.last_zxid + 1
+        #: What this server is, for four-letter words and metrics.
+        self.role = "standalone"
+        self.connections: dict[Connection, None] = {}
+        # Connections that have no session yet, by when they must have one.
+        self._sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
+        # Bytes of large requests in flight (largeRequestMaxBytes).
+        self._large_bytes = 0
+
+        #: Writes proposed and not applied yet, in zxid order.
+        self.in_flight: deque[Request] = deque()
+        #: (zxid, txn bytes) to be made durable; the caller takes the list.
+        self.proposals: list[tuple[int, bytes]] = []
+        #: Connections with something to send or to close; the caller takes the list.
+        self.dirty: list[Connection] = []
+        #: Lines for the log; the caller takes the list.
+        self.notes: list[Note] = []
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int, wall_ms: int) -> None:
+        """A turn begins: `now_ms` of a clock that only goes forward, `wall_ms` since 1970."""
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+
+    def wake(self) -> None:
+        """Do what is due: expire sessions and connections, reap containers and TTL nodes."""
+        now_ms = self.now_ms
+        for session in self.sessions.expiry.expired(now_ms):
+            self.statistics.stale_sessions_expired += 1
+            self._note("info", "session expired", session=_hex(session.id), timeout_ms=session.timeout_ms)
+            self._propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
+        for idle in self._sessionless.expired(now_ms):
+            self.statistics.sessionless_expired += 1
+            self._drop(idle, "no session was set up in time")
+        for path in self.reaper.due(now_ms, self.wall_ms):
+            self._propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
+
+    def deadline_ms(self) -> int | None:
+        """When `wake` has something to do, on the clock of `begin`; None for never."""
+        deadlines = (
+            self.sessions.expiry.next_deadline(),
+            self._sessionless.next_deadline(),
+            self.reaper.deadline_ms(),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    # --- connections -------------------------------------------------------------------------------------------
+
+    def opened(self, ip: str, address: str) -> Connection:
+        """A client has connected from `ip` (`address`: with its port)."""
+        new = Connection(ip, address, self.settings.max_frame, self.now_ms)
+        self.connections[new] = None
+        self._sessionless.touch(new, self.settings.sessionless_timeout_ms, self.now_ms)
+        return new
+
+    def closed(self, gone: Connection) -> None:
+        """The connection is closed, by whichever side; its session lives on until it expires."""
+        if gone.phase == connection.CLOSED:
+            return
+        gone.phase = connection.CLOSED
+        self.connections.pop(gone, None)
+        self._sessionless.remove(gone)
+        self.watches.drop(gone)
+        session = gone.session
+        if session is not None and session.connection is gone:
+            session.connection = None
+        gone.waiting.clear()
+        gone.out.clear()
+
+    def received(self, client: Connection, data: bytes) -> None:
+        """Bytes from a client. Wrong ones close this connection and leave a note; they never raise."""
+        if client.closing or client.phase == connection.CLOSED:
+            return
+        self.statistics.bytes_received += len(data)
+        if client.phase == connection.NEW and client.head is not None:
+            head = client.head = client.head + data
+            if len(head) < 4:
+                return
+            word = commands.WORDS.get(head[:4])
+            if word is not None:
+                self._run_word(client, word, head[4:])
+                return
+            client.head = b""
+            data = head
+        framer = client.framer
+        try:
+            frames = framer.feed(data)
+        except ProtocolError as error:
+            self._drop(client, str(error))
+            return
+        if frames:
+            self._take_frames(client, frames)
+        if framer.error is not None and not client.closing:
+            self._drop(client, str(framer.error))
+
+    def take_dirty(self) -> list[Connection]:
+        """The connections that have something to send or to close, each once."""
+        dirty = self.dirty
+        self.dirty = []
+        for client in dirty:
+            client.is_dirty = False
+        return dirty
+
+    def take_notes(self) -> list[Note]:
+        """Lines for the log since the last call."""
+        notes = self.notes
+        if notes:
+            self.notes = []
+        return notes
+
+    # --- frames ------------------------------------------------------------------------------------------------
+
+    def _take_frames(self, client: Connection, frames: list[bytes]) -> None:
+        statistics = self.statistics
+        statistics.packets_received += len(frames)
+        client.received += len(frames)
+        self._touch(client)
+        waiting = client.waiting
+        out = client.out
+        tree = self.tree
+        answered = 0
+        xid = op = 0
+        for frame in frames:
+            if client.phase == connection.NEW:
+                self._connect(client, frame)
+                if client.closing:
+                    return
+                continue
+            if len(frame) < 8:
+                self._drop(client, f"a request of {len(frame)} bytes has no header")
+                return
+            xid, op = _HEADER.unpack_from(frame)
+            session = client.session
+            if session is not None and session.is_closing:
+                return  # whatever follows a close is dropped without a reply
+            if self.settings.enforce_auth_schemes and not self._is_authenticated(client, xid, op):
+                return
+            read = READS.get(op)
+            if read is not None:
+                if waiting:
+                    waiting.append(
+                        Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms)
+                    )
+                    continue
+                answered += 1
+                try:
+                    body = read[0](self.reads, client, frame, client.identities)
+                except Refusal as refusal:
+                    out.append(replies.error_reply(_reply_xid(xid, op), tree.last_zxid, refusal.code))
+                except JuteError:
+                    out.append(replies.error_reply(xid, tree.last_zxid, errors.MARSHALLINGERROR))
+                else:
+                    out.append(replies.reply(_reply_xid(xid, op), tree.last_zxid, body))
+            elif op in _CLIENT_WRITES:
+                self._write(client, xid, op, frame)
+                if client.closing:
+                    return
+            elif op == opcodes.AUTH:
+                self._authenticate(client, xid, frame)
+                if client.closing:
+                    return
+            elif op == opcodes.SASL:
+                try:
+                    GetSASLRequest.decode(frame, 8)
+                except JuteError as error:
+                    self._drop(client, str(error))
+                    return
+                # No SASL mechanism is configured: an empty token, as Apache answers.
+                out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
+            else:
+                self._note("warning", "unknown request type", client=client.address, type=op)
+                out.append(replies.error_reply(xid, -1, errors.UNIMPLEMENTED))
+                self._close(client)
+                return
+        if answered:
+            statistics.add_latency(0, answered)
+            self._answered(client, xid, READS[op][1] if op in READS else client.last_op, 0, answered)
+        if out:
+            self._mark(client)
+
+    def _touch(self, client: Connection) -> None:
+        session = client.session
+        if session is not None and not session.is_closing:
+            self.sessions.expiry.touch(session, client.timeout_ms, self.now_ms)
+
+    def _answered(self, client: Connection, xid: int, op: str, latency_ms: int, count: int) -> None:
+        """Keep what `cons` and `stat` show of a connection."""
+        client.last_op = op
+        if xid >= 0:
+            client.last_cxid = xid
+        client.last_zxid = self.tree.last_zxid
+        client.last_response_ms = self.now_ms
+        client.last_latency_ms = latency_ms
+        client.latency_count += count
+        client.latency_total_ms += latency_ms * count
+        if latency_ms > client.latency_max_ms:
+            client.latency_max_ms = latency_ms
+        if latency_ms < client.latency_min_ms or client.latency_min_ms < 0:
+            client.latency_min_ms = latency_ms
+
+    # --- writes ------------------------------------------------------------------------------------------------
+
+    def _write(self, client: Connection, xid: int, op: int, frame: bytes) -> None:
+        threshold = self.settings.large_request_threshold
+        if threshold > 0 and len(frame) > threshold:
+            if self._large_bytes + len(frame) > self.settings.large_request_max_bytes:
+                self.statistics.large_requests_rejected += 1
+                self._drop(client, f"a request of {len(frame)} bytes would pass largeRequestMaxBytes")
+                return
+            self._large_bytes += len(frame)
+        request = Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms)
+        self._propose(request)
+        if request.error and not client.waiting:
+            client.out.append(replies.error_reply(xid, self.tree.last_zxid, request.error))
+        else:
+            client.waiting.append(request)
+
+    def _propose(self, request: Request) -> None:
+        zxid = self.next_zxid
+        if not self.preparer.prepare(request, zxid, self.wall_ms):
+            return
+        self.next_zxid = zxid + 1
+        header = request.header
+        assert header is not None
+        digest = self.outstanding.digest if self.tree.digest_enabled and header.type != opcodes.ERROR else None
+        self.proposals.append((zxid, encode_txn(header, request.txn, digest)))
+        self.in_flight.append(request)
+        if self.preparer.quota_warnings:
+            for text in self.preparer.quota_warnings:
+                self._note("warning", "quota exceeded", quota=text)
+            if request.header is not None and request.header.type == opcodes.ERROR:
+                namespace = namespace_of(self.preparer.quota_warnings[0].partition(" ")[0]) or ""
+                counts = self.statistics.quota_exceeded
+                counts[namespace] = counts.get(namespace, 0) + 1
+            self.preparer.quota_warnings.clear()
+
+    def committed(self, entries: list[tuple[int, bytes]]) -> None:
+        """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""
+        in_flight = self.in_flight
+        for zxid, entry in entries:
+            if in_flight and in_flight[0].zxid == zxid:
+                request = in_flight.popleft()
+            else:
+                header, txn, _ = decode_txn(entry)
+                request = Request(None, header.client_id, header.cxid, header.type, b"", (), self.now_ms)
+                request.zxid, request.header, request.txn = zxid, header, txn
+            self._apply(request)
+        self.statistics.commits += len(entries)
+
+    def _apply(self, request: Request) -> None:
+        header = request.header
+        assert header is not None
+        tree = self.tree
+        result = tree.apply(header, request.txn)
+        self.outstanding.applied(request.zxid)
+        watches = self.watches
+        for change in tree.take_changes():
+            if watches.data or watches.child:
+                for firing in watches.fire(change):
+                    packet = replies.event(firing.kind, firing.path, request.zxid)
+                    for watcher in firing.watchers:
+                        if firing.acl.world & opcodes.PERM_READ or self._may_read(firing.acl, watcher):
+                            watcher.out.append(packet)
+                            self.statistics.watch_bytes += len(packet)
+                            if not watcher.is_dirty:
+                                self._mark(watcher)
+        threshold = self.settings.large_request_threshold
+        if 0 < threshold < len(request.frame):
+            self._large_bytes -= len(request.frame)
+        ended: Session | None = None
+        if header.type == opcodes.CLOSE_SESSION:
+            ended = self.sessions.close(header.client_id)
+        client = request.connection
+        if client is not None and client.phase != connection.CLOSED and not client.closing:
+            waiting = client.waiting
+            assert waiting[0] is request, "answers leave in the order of the requests"
+            waiting.popleft()
+            self._answer_write(client, request, result)
+            while waiting and not client.closing:
+                following = waiting[0]
+                if following.zxid:
+                    break
+                waiting.popleft()
+                self._answer_late(client, following)
+        if ended is not None and ended.connection is not None:
+            self._close(ended.connection)
+
+    def _answer_write(self, client: Connection, request: Request, result: Result) -> None:
+        header = request.header
+        assert header is not None
+        type_ = header.type
+        zxid = self.tree.last_zxid
+        if result.err and type_ != opcodes.MULTI:
+            packet = replies.error_reply(request.xid, zxid, result.err)
+        elif type_ == opcodes.CREATE_SESSION:
+            packet = self._welcome(client)
+        else:
+            packet = replies.reply(request.xid, zxid, _write_body(type_, result))
+        client.out.append(packet)
+        latency_ms = self.now_ms - request.received_ms
+        self.statistics.add_latency(latency_ms)
+        self._answered(client, request.xid, _WRITE_NAMES.get(request.type, "NA"), latency_ms, 1)
+        if type_ == opcodes.CLOSE_SESSION:
+            self._close(client)
+        elif not client.is_dirty:
+            self._mark(client)
+
+    def _answer_late(self, client: Connection, request: Request) -> None:
+        """Answer a request that had to wait for a write of its own session."""
+        zxid = self.tree.last_zxid
+        name = "NA"
+        code = request.error
+        body = b""
+        if not code:
+            handler, name = READS[request.type]
+            try:
+                body = handler(self.reads, client, request.frame, request.identities)
+            except Refusal as refusal:
+                code = refusal.code
+            except JuteError:
+                code = errors.MARSHALLINGERROR
+        xid = _reply_xid(request.xid, request.type)
+        client.out.append(replies.error_reply(xid, zxid, code) if code else replies.reply(xid, zxid, body))
+        latency_ms = self.now_ms - request.received_ms
+        self.statistics.add_latency(latency_ms)
+        self._answered(client, request.xid, name, latency_ms, 1)
+
+    def _may_read(self, acl: Any, watcher: Connection) -> bool:
+        return self.settings.skip_acl or permits(acl, opcodes.PERM_READ, watcher.identities)
+
+    # --- handshake ---------------------------------------------------------------------------------------------
+
+    def _connect(self, client: Connection, frame: bytes) -> None:
+        """A ConnectRequest: a new session, or one to attach to (ZooKeeperServer.processConnectRequest)."""
+        try:
+            request, end = _decode_connect(frame)
+        except JuteError as error:
+            self.statistics.unsuccessful_handshakes += 1
+            self._drop(client, f"not a ConnectRequest: {error}")
+            return
+        if not self.throttle.admits(self.now_ms):
+            self.statistics.connections_dropped_by_throttle += 1
+            self.statistics.connections_rejected += 1
+            self._drop(client, "connection throttled")
+            return
+        self.statistics.connection_requests += 1
+        client.has_read_only_flag = end
+        if request.last_zxid_seen > self.tree.last_zxid:
+            self._drop(
+                client,
+                f"the client has seen zxid {_hex(request.last_zxid_seen)}, ours is {_hex(self.tree.last_zxid)}:"
+                " it must try another server",
+            )
+            return
+        settings = self.settings
+        timeout_ms = min(max(request.time_out, settings.min_session_timeout_ms), settings.max_session_timeout_ms)
+        client.timeout_ms = timeout_ms
+        self._sessionless.remove(client)
+        if request.session_id == 0:
+            session = self.sessions.open(self.sessions.new_id(), timeout_ms, self.now_ms)
+            session.connection = client
+            client.session = session
+            client.phase = connection.CONNECTING
+            create = Request(client, session.id, 0, opcodes.CREATE_SESSION, b"", (), self.now_ms)
+            create.txn = CreateSessionTxn(timeout_ms)
+            self._propose(create)
+            client.waiting.append(create)
+            return
+        found = self.sessions.by_id.get(request.session_id)
+        if found is not None and found.connection is not None:
+            # Whoever names the session takes its place, even with a wrong password.
+            self._close(found.connection)
+            found.connection = None
+        self.statistics.connection_revalidations += 1
+        known = found is not None and not found.is_closing and request.session_id in self.tree.sessions.timeouts
+        if not known or found is None or request.passwd != password(request.session_id):
+            flag = False if client.has_read_only_flag else None
+            client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
+            self.statistics.unsuccessful_handshakes += 1
+            self._close(client)
+            return
+        found.connection = client
+        client.session = found
+        self.sessions.expiry.touch(found, timeout_ms, self.now_ms)
+        client.out.append(self._welcome(client))
+        self._mark(client)
+
+    def _welcome(self, client: Connection) -> bytes:
+        session = client.session
+        assert session is not None
+        client.phase = connection.OPEN
+        flag = False if client.has_read_only_flag else None
+        return replies.connect_reply(client.timeout_ms, session.id, password(session.id), flag)
+
+    def _authenticate(self, client: Connection, xid: int, frame: bytes) -> None:
+        """An auth packet: answered at once, ahead of whatever waits (ZooKeeperServer.processPacket)."""
+        try:
+            packet = AuthPacket.decode(frame, 8)[0]
+        except JuteError as error:
+            self._drop(client, str(error))
+            return
+        settings = self.settings
+        if packet.scheme == "ip":
+            client.add_identity(("ip", client.ip))
+        elif packet.scheme == "digest" and settings.digest_auth_enabled and packet.auth is not None:
+            identity = digest_identity(packet.auth, settings.digest_algorithm)
+            if settings.super_digest is not None and identity[1] == settings.super_digest:
+                client.add_identity(("super", ""))
+            client.add_identity(identity)
+        else:
+            self.statistics.auth_failed += 1
+            self._note("warning", "authentication failed", client=client.address, scheme=packet.scheme)
+            client.out.append(replies.error_reply(xid, 0, errors.AUTHFAILED))
+            self._close(client)
+            return
+        client.out.append(replies.error_reply(xid, 0, errors.OK))
+
+    def _is_authenticated(self, client: Connection, xid: int, op: int) -> bool:
+        """With required authentication on: may this request pass? If not it is refused and the connection closed."""
+        schemes = self.settings.enforce_auth_schemes
+        if op in (opcodes.AUTH, opcodes.SASL) or any(scheme in schemes for scheme, _ in client.identities):
+            return True
+        client.out.append(replies.error_reply(xid, 0, errors.SESSIONCLOSEDREQUIRESASLAUTH))
+        self._close(client)
+        return False
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
+        answer = commands.run(self, client, word, rest)
+        if answer is None:
+            return  # it needs more bytes
+        if answer:
+            client.out.append(answer)
+        self._close(client)
+
+    def _mark(self, client: Connection) -> None:
+        if not client.is_dirty:
+            client.is_dirty = True
+            self.dirty.append(client)
+
+    def _close(self, client: Connection) -> None:
+        """Send what is in `out`, then close."""
+        client.closing = True
+        client.waiting.clear()
+        self.watches.drop(client)
+        self._mark(client)
+
+    def _drop(self, client: Connection, why: str) -> None:
+        """Close because of what the other side did; one line in the log."""
+        self._note("warning", "connection closed", client=client.address, session=_hex(client.session_id), why=why)
+        self._close(client)
+
+    def _note(self, level: str, event: str, **fields: object) -> None:
+        self.notes.append((level, event, fields))
+
+
+def _decode_connect(frame: bytes) -> tuple[ConnectRequest, bool]:
+    """The request, and whether its client knows the readOnly flag: clients of 3.3 and before end without it."""
+    with_flag = frame + b"\0"
+    request, end = ConnectRequest.decode(with_flag, 0)
+    return request, end <= len(frame)
+
+
+def _reply_xid(xid: int, op: int) -> int:
+    return opcodes.XID_PING if op == opcodes.PING else xid
+
+
+def _hex(number: int) -> str:
+    return hex(number & 0xFFFFFFFFFFFFFFFF)
+
+
+def _string(text: str | None) -> bytes:
+    encoded = (text or "").encode()
+    return _INT.pack(len(encoded)) + encoded
+
+
+def _write_body(type_: int, result: Result) -> bytes:
+    """The response record of a write that went through."""
+    if type_ in (opcodes.SET_DATA, opcodes.SET_ACL):
+        return result.stat or b""
+    if type_ == opcodes.CREATE:
+        return _string(result.path)
+    if type_ in (opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
+        return _string(result.path) + (result.stat or b"")
+    if type_ == opcodes.MULTI:
+        return _multi_body(result.results or [])
+    return b""
+
+
+_MULTI_HEAD: Final = Struct(">i?i")
+_MULTI_END: Final = _MULTI_HEAD.pack(-1, True, -1)
+
+
+def _multi_body(results: list[Result]) -> bytes:
+    """A MultiResponse: per operation its type and result, or its error code twice."""
+    parts = []
+    for result in results:
+        type_ = result.type
+        if type_ == opcodes.ERROR:
+            parts += (_MULTI_HEAD.pack(opcodes.ERROR, False, result.err), _INT.pack(result.err))
+            continue
+        if type_ in (opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
+            type_ = opcodes.CREATE2
+        parts += (_MULTI_HEAD.pack(type_, False, 0), _write_body(type_, result))
+    parts.append(_MULTI_END)
+    return b"".join(parts)

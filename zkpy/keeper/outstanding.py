@@ -1,0 +1,182 @@
+"""The tree as it will be once everything proposed has committed.
+
+A write is judged when it arrives, against the changes before it that are decided but not applied yet. A `Shadow` is
+one znode in that future; it exists from the first proposed change of the path until the last one is applied. The
+digest runs ahead in the same way, because each txn carries the digest of the tree *after* it.
+Source: PrepRequestProcessor (ChangeRecord, outstandingChanges), ClickHouse Keeper's deltas.
+"""
+
+from collections import deque
+
+from zkpy.tree.acl import Acl
+from zkpy.tree.datatree import DataTree
+from zkpy.tree.digest import MASK, node_digest
+from zkpy.tree.znode import ZNode
+
+
+class Shadow:
+    """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed."""
+
+    __slots__ = (
+        "acl",
+        "aversion",
+        "children",
+        "ctime",
+        "cversion",
+        "czxid",
+        "data",
+        "digest",
+        "exists",
+        "mtime",
+        "mzxid",
+        "owner",
+        "pzxid",
+        "version",
+        "zxid",
+    )
+
+    def __init__(self, zxid: int, node: ZNode, children: int, digest: int) -> None:
+        self.zxid = zxid
+        self.exists = True
+        self.data = node.data
+        self.acl: Acl = node.acl
+        self.czxid = node.czxid
+        self.mzxid = node.mzxid
+        self.ctime = node.ctime
+        self.mtime = node.mtime
+        self.version = node.version
+        self.cversion = node.cversion
+        self.aversion = node.aversion
+        self.owner = node.owner
+        self.pzxid = node.pzxid
+        self.children = children
+        self.digest = digest
+
+    def copy(self) -> "Shadow":
+        """An independent copy, for the undo list of a multi."""
+        twin = Shadow.__new__(Shadow)
+        for name in Shadow.__slots__:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
+
+class Outstanding:
+    """The shadows by path, and how far the applied tree has caught up with them."""
+
+    __slots__ = ("_tree", "_undo", "changes", "digest", "shadows")
+
+    def __init__(self, tree: DataTree) -> None:
+        self._tree = tree
+        self.shadows: dict[str, Shadow] = {}
+        # (zxid, path) per change, oldest first: what `applied` walks through
+        self.changes: deque[tuple[int, str]] = deque()
+        # the tree digest after everything proposed
+        self.digest = tree.digest
+        # while a multi is prepared: what to put back if it fails, newest last
+        self._undo: list[tuple[str, Shadow | None]] | None = None
+
+    def find(self, path: str) -> Shadow | ZNode | None:
+        """The node at `path` as it will be, to look at only; None if it will not exist."""
+        shadow = self.shadows.get(path)
+        if shadow is not None:
+            return shadow if shadow.exists else None
+        return self._tree.nodes.get(path)
+
+    def child_count(self, found: Shadow | ZNode) -> int:
+        """How many children a node that `find` gave will have."""
+        if type(found) is Shadow:
+            return found.children
+        children = found.children
+        return len(children) if children else 0  # type: ignore[arg-type]
+
+    def change(self, path: str, zxid: int) -> Shadow:
+        """The shadow of an existing node, to be changed by txn `zxid`; call `changed` afterwards."""
+        shadow = self.shadows.get(path)
+        if shadow is None:
+            node = self._tree.nodes[path]
+            shadow = Shadow(zxid, node, len(node.children) if node.children else 0, self._digest_of_node(path, node))
+            if self._undo is not None:
+                self._undo.append((path, None))
+            self.shadows[path] = shadow
+        else:
+            if self._undo is not None:
+                self._undo.append((path, shadow.copy()))
+            shadow.zxid = zxid
+        self.changes.append((zxid, path))
+        return shadow
+
+    def changed(self, path: str, shadow: Shadow) -> None:
+        """Bring the digest up to date after a change of `shadow`'s fields."""
+        if self._tree.digest_enabled:
+            before = shadow.digest
+            shadow.digest = node_digest(path, shadow)
+            self.digest = self.digest - before + shadow.digest & MASK
+
+    def add(self, path: str, node: ZNode, zxid: int) -> None:
+        """A node will be created at `path`."""
+        if self._undo is not None:
+            self._undo.append((path, self.shadows.get(path)))
+        shadow = Shadow(zxid, node, 0, 0)
+        self.shadows[path] = shadow
+        self.changes.append((zxid, path))
+        self.changed(path, shadow)
+
+    def remove(self, path: str, zxid: int) -> None:
+        """The node at `path` will be deleted."""
+        shadow = self.change(path, zxid)
+        self.digest = self.digest - shadow.digest & MASK
+        shadow.exists = False
+        shadow.digest = 0
+
+    # --- multis ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> tuple[int, int]:
+        """Start remembering; the mark goes to `roll_back` or is dropped by `keep`."""
+        self._undo = []
+        return len(self.changes), self.digest
+
+    def keep(self) -> None:
+        """The multi succeeded: what it changed stays."""
+        self._undo = None
+
+    def roll_back(self, mark: tuple[int, int]) -> None:
+        """The multi failed: put everything back as it was at `begin`."""
+        assert self._undo is not None
+        for path, shadow in reversed(self._undo):
+            if shadow is None:
+                del self.shadows[path]
+            else:
+                self.shadows[path] = shadow
+        self._undo = None
+        count, self.digest = mark
+        while len(self.changes) > count:
+            self.changes.pop()
+
+    # --- catching up -------------------------------------------------------------------------------------------
+
+    def applied(self, zxid: int) -> None:
+        """Txn `zxid` is in the tree now: drop the shadows that nothing later changes."""
+        changes = self.changes
+        while changes and changes[0][0] <= zxid:
+            path = changes.popleft()[1]
+            shadow = self.shadows.get(path)
+            if shadow is not None and shadow.zxid <= zxid:
+                del self.shadows[path]
+
+    def ephemerals_of(self, session_id: int) -> list[str]:
+        """The ephemerals the session will own: those in the tree and those proposed, less those to be deleted."""
+        paths = dict.fromkeys(self._tree.sessions.ephemerals.get(session_id, ()))
+        for _, path in self.changes:
+            shadow = self.shadows[path]
+            if not shadow.exists or shadow.owner != session_id:
+                paths.pop(path, None)
+            else:
+                paths[path] = None
+        return list(paths)
+
+    def _digest_of_node(self, path: str, node: ZNode) -> int:
+        if not self._tree.digest_enabled:
+            return 0
+        if node.digest >= 0:
+            return node.digest
+        return node_digest(path, node)

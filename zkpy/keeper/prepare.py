@@ -1,0 +1,440 @@
+"""Request + the changes outstanding → txn, or the error txn: the leader's judgement of every write.
+
+Checks come in Apache's order, because clients see which one failed. A refused write takes a zxid too and is logged as
+an error txn, so that zxids stay without holes; only a request that cannot be decoded takes none (except a multi).
+Source: PrepRequestProcessor.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from jute import JuteError
+from zkpy.keeper.auth import AclRules, Identities, permits
+from zkpy.keeper.outstanding import Outstanding
+from zkpy.keeper.requests import Refusal, Request
+from zkpy.keeper.sessions import LiveSessions
+from zkpy.keeper.settings import Settings
+from zkpy.proto import errors, opcodes
+from zkpy.proto.paths import path_error
+from zkpy.proto.records import (
+    ACL,
+    CheckVersionRequest,
+    CheckVersionTxn,
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateRequest,
+    CreateSessionTxn,
+    CreateTTLRequest,
+    CreateTTLTxn,
+    CreateTxn,
+    DeleteRequest,
+    DeleteTxn,
+    ErrorTxn,
+    MultiHeader,
+    MultiTxn,
+    ReconfigRequest,
+    SetACLRequest,
+    SetACLTxn,
+    SetDataRequest,
+    SetDataTxn,
+    Txn,
+    TxnHeader,
+)
+from zkpy.tree import quota
+from zkpy.tree.acl import Acl
+from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
+from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
+
+_SEQUENTIAL: Final = frozenset(
+    (opcodes.PERSISTENT_SEQUENTIAL, opcodes.EPHEMERAL_SEQUENTIAL, opcodes.PERSISTENT_SEQUENTIAL_TTL)
+)
+_EPHEMERAL: Final = frozenset((opcodes.EPHEMERAL, opcodes.EPHEMERAL_SEQUENTIAL))
+_TTL: Final = frozenset((opcodes.PERSISTENT_TTL, opcodes.PERSISTENT_SEQUENTIAL_TTL))
+_FLAGS: Final = frozenset(range(7))
+_CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER))
+
+
+class Undecodable(Exception):
+    """The request's body is not what its opcode says. `takes_zxid`: it is logged as an error txn all the same."""
+
+    def __init__(self, takes_zxid: bool = False) -> None:
+        super().__init__(takes_zxid)
+        self.takes_zxid = takes_zxid
+
+
+class Preparer:
+    """Turns writes into txns, one at a time, in order of arrival."""
+
+    def __init__(
+        self,
+        tree: DataTree,
+        outstanding: Outstanding,
+        sessions: LiveSessions,
+        rules: AclRules,
+        settings: Settings,
+    ) -> None:
+        self.tree = tree
+        self.outstanding = outstanding
+        self.sessions = sessions
+        self.rules = rules
+        self.settings = settings
+        #: Texts about soft limits that a write went past, for the log; taken by the keeper.
+        self.quota_warnings: list[str] = []
+
+    def prepare(self, request: Request, zxid: int, time_ms: int) -> bool:
+        """Judge `request` as txn `zxid` at wall time `time_ms`: sets its header and txn. True if `zxid` was taken.
+
+        False: the request could not be decoded; its `error` is set and nothing is to be logged.
+        """
+        request.zxid = zxid
+        request.header = TxnHeader(request.session_id, request.xid, zxid, time_ms, request.type)
+        try:
+            request.txn = _PREPARE[request.type](self, request, request.header)
+        except Refusal as refusal:
+            request.header.type = opcodes.ERROR
+            request.txn = ErrorTxn(refusal.code)
+        except (JuteError, Undecodable) as error:
+            if isinstance(error, Undecodable) and error.takes_zxid:
+                request.header.type = opcodes.ERROR
+                request.txn = ErrorTxn(errors.MARSHALLINGERROR)
+                return True
+            request.zxid = 0
+            request.header = None
+            request.error = errors.MARSHALLINGERROR
+            return False
+        return True
+
+    # --- single operations: decode, then the rule that multi shares ----------------------------------------------
+
+    def _on_create(self, request: Request, header: TxnHeader) -> Any:
+        body = CreateRequest.decode(request.frame, 8)[0]
+        return self._create(
+            header.type, body.path, body.data, body.acl, body.flags, -1, header, request.identities
+        )
+
+    def _on_create_ttl(self, request: Request, header: TxnHeader) -> Any:
+        body = CreateTTLRequest.decode(request.frame, 8)[0]
+        return self._create(
+            header.type, body.path, body.data, body.acl, body.flags, body.ttl, header, request.identities
+        )
+
+    def _on_delete(self, request: Request, header: TxnHeader) -> Any:
+        body = DeleteRequest.decode(request.frame, 8)[0]
+        return self._delete(body.path, body.version, header, request.identities)
+
+    def _on_set_data(self, request: Request, header: TxnHeader) -> Any:
+        body = SetDataRequest.decode(request.frame, 8)[0]
+        return self._set_data(body.path, body.data, body.version, header, request.identities)
+
+    def _on_set_acl(self, request: Request, header: TxnHeader) -> Any:
+        body = SetACLRequest.decode(request.frame, 8)[0]
+        self._check_session(header.client_id)
+        path = _valid(body.path)
+        acl = self._normalise(body.acl, request.identities)
+        node = self._find(path)
+        self._permit(node.acl, opcodes.PERM_ADMIN, request.identities)
+        version = _next_version(node.aversion, body.version)
+        shadow = self.outstanding.change(path, header.zxid)
+        shadow.aversion = version
+        shadow.acl = acl
+        self.outstanding.changed(path, shadow)
+        return SetACLTxn(path, acl, version)
+
+    def _on_delete_container(self, request: Request, header: TxnHeader) -> Any:
+        """The server's own request to remove an empty container or an outlived TTL node; no session, no ACL."""
+        path = request.frame.decode()
+        node = self._find(path)
+        if self.outstanding.child_count(node):
+            raise Refusal(errors.NOTEMPTY)
+        if kind_of(node.owner, self.tree.extended_types) == NORMAL:
+            raise Refusal(errors.BADVERSION)
+        return self._remove(path, path[: path.rindex("/")], header.zxid)
+
+    def _on_reconfig(self, request: Request, header: TxnHeader) -> Any:
+        ReconfigRequest.decode(request.frame, 8)
+        # A standalone server has no ensemble to change.
+        raise Refusal(errors.UNIMPLEMENTED if self.settings.reconfig_enabled else errors.RECONFIGDISABLED)
+
+    def _on_create_session(self, request: Request, header: TxnHeader) -> Any:
+        assert request.txn is not None, "the session's timeout comes with the request"
+        assert type(request.txn) is CreateSessionTxn
+        return request.txn
+
+    def _on_close_session(self, request: Request, header: TxnHeader) -> Any:
+        outstanding = self.outstanding
+        paths = outstanding.ephemerals_of(header.client_id)
+        for path in paths:
+            parent_path = path[: path.rindex("/")]
+            parent = outstanding.change(parent_path, header.zxid)
+            parent.pzxid = header.zxid
+            parent.children -= 1
+            outstanding.changed(parent_path, parent)
+            outstanding.remove(path, header.zxid)
+        self.sessions.set_closing(header.client_id)
+        return CloseSessionTxn(list(paths)) if self.settings.close_session_txn_enabled else None
+
+    # --- the rules ---------------------------------------------------------------------------------------------
+
+    def _create(
+        self,
+        type_: int,
+        path: str | None,
+        data: bytes | None,
+        entries: list[ACL] | None,
+        flags: int,
+        ttl_ms: int,
+        header: TxnHeader,
+        identities: Identities,
+    ) -> Any:
+        if flags not in _FLAGS:
+            raise Refusal(errors.BADARGUMENTS)
+        if flags in _TTL:
+            if not self.tree.extended_types:
+                raise Refusal(errors.UNIMPLEMENTED)
+            if not 0 < ttl_ms <= TTL_MAX_MS:
+                raise Refusal(errors.BADARGUMENTS)
+        elif ttl_ms >= 0 or type_ == opcodes.CREATE_TTL:
+            # Apache lets createTTL with another mode and ttl -1 pass here and then fails while applying it.
+            raise Refusal(errors.BADARGUMENTS)
+        self._check_session(header.client_id)
+        if path is None:
+            raise Refusal(errors.MARSHALLINGERROR)
+        at = path.rfind("/")
+        if at < 0 or "\0" in path:
+            raise Refusal(errors.BADARGUMENTS)
+        parent_path = path[:at]
+        acl = self._normalise(entries, identities)
+        outstanding = self.outstanding
+        parent = self._find(parent_path)
+        self._permit(parent.acl, opcodes.PERM_CREATE, identities)
+        if flags in _SEQUENTIAL:
+            path = f"{path}{parent.cversion:010d}"
+        if path_error(path) is not None:
+            raise Refusal(errors.BADARGUMENTS)
+        if outstanding.find(path) is not None:
+            raise Refusal(errors.NODEEXISTS)
+        if parent.owner and kind_of(parent.owner, self.tree.extended_types) == NORMAL:
+            raise Refusal(errors.NOCHILDRENFOREPHEMERALS)
+        if self.tree.quotas.paths:
+            self._check_quota(path, len(data) if data else 0, 1)
+        zxid = header.zxid
+        shadow = outstanding.change(parent_path, zxid)
+        cversion = shadow.cversion = wrap_int(shadow.cversion + 1)
+        shadow.children += 1
+        shadow.pzxid = zxid
+        outstanding.changed(parent_path, shadow)
+        # What the node becomes follows from the opcode; the flags only say ephemeral and sequential.
+        txn: Any
+        if type_ == opcodes.CREATE_CONTAINER:
+            owner = CONTAINER_OWNER
+            txn = CreateContainerTxn(path, data, acl, cversion)
+        elif type_ == opcodes.CREATE_TTL:
+            owner = TTL_MASK | ttl_ms
+            txn = CreateTTLTxn(path, data, acl, cversion, ttl_ms)
+        else:
+            ephemeral = flags in _EPHEMERAL
+            owner = header.client_id if ephemeral else 0
+            txn = CreateTxn(path, data, acl, ephemeral, cversion)
+        time_ms = header.time
+        outstanding.add(path, ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid), zxid)
+        return txn
+
+    def _delete(self, path: str | None, version: int, header: TxnHeader, identities: Identities) -> Any:
+        self._check_session(header.client_id)
+        if path is None:
+            raise Refusal(errors.MARSHALLINGERROR)
+        at = path.rfind("/")
+        if at < 0 or "\0" in path or path in PROTECTED_PATHS:
+            raise Refusal(errors.BADARGUMENTS)
+        parent_path = path[:at]
+        self._permit(self._find(parent_path).acl, opcodes.PERM_DELETE, identities)
+        node = self._find(path)
+        _next_version(node.version, version)
+        if self.outstanding.child_count(node):
+            raise Refusal(errors.NOTEMPTY)
+        return self._remove(path, parent_path, header.zxid)
+
+    def _remove(self, path: str, parent_path: str, zxid: int) -> DeleteTxn:
+        outstanding = self.outstanding
+        parent = outstanding.change(parent_path, zxid)
+        parent.children -= 1
+        parent.pzxid = zxid
+        outstanding.changed(parent_path, parent)
+        outstanding.remove(path, zxid)
+        return DeleteTxn(path)
+
+    def _set_data(
+        self, path: str | None, data: bytes | None, version: int, header: TxnHeader, identities: Identities
+    ) -> Any:
+        self._check_session(header.client_id)
+        path = _valid(path)
+        node = self._find(path)
+        self._permit(node.acl, opcodes.PERM_WRITE, identities)
+        if self.tree.quotas.paths:
+            self._check_quota(path, (len(data) if data else 0) - (len(node.data) if node.data else 0), 0)
+        version = _next_version(node.version, version)
+        shadow = self.outstanding.change(path, header.zxid)
+        shadow.version = version
+        shadow.mtime = header.time
+        shadow.mzxid = header.zxid
+        shadow.data = data
+        self.outstanding.changed(path, shadow)
+        return SetDataTxn(path, data, version)
+
+    def _check(self, path: str | None, version: int, header: TxnHeader, identities: Identities) -> Any:
+        self._check_session(header.client_id)
+        path = _valid(path)
+        node = self._find(path)
+        self._permit(node.acl, opcodes.PERM_READ, identities)
+        return CheckVersionTxn(path, _next_version(node.version, version))
+
+    # --- multi -------------------------------------------------------------------------------------------------
+
+    def _on_multi(self, request: Request, header: TxnHeader) -> Any:
+        """All operations or none; one zxid, one time, each judged by what the ones before it left."""
+        operations = _decode_multi(request.frame)
+        outstanding = self.outstanding
+        mark = outstanding.begin()
+        txns: list[Txn] = []
+        failed = False
+        for type_, body in operations:
+            if failed:
+                txns.append(_error(errors.RUNTIMEINCONSISTENCY))
+                continue
+            try:
+                txn = self._multi_step(type_, body, header, request.identities)
+            except Refusal as refusal:
+                failed = True
+                outstanding.roll_back(mark)
+                txns.append(_error(refusal.code))
+            else:
+                txns.append(Txn(type_, txn.to_bytes()))
+        if not failed:
+            outstanding.keep()
+        return MultiTxn(txns)
+
+    def _multi_step(self, type_: int, body: Any, header: TxnHeader, identities: Identities) -> Any:
+        if type_ == opcodes.SET_DATA:
+            return self._set_data(body.path, body.data, body.version, header, identities)
+        if type_ == opcodes.DELETE:
+            return self._delete(body.path, body.version, header, identities)
+        if type_ == opcodes.CHECK:
+            return self._check(body.path, body.version, header, identities)
+        ttl_ms = body.ttl if type_ == opcodes.CREATE_TTL else -1
+        return self._create(type_, body.path, body.data, body.acl, body.flags, ttl_ms, header, identities)
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _check_session(self, session_id: int) -> None:
+        code = self.sessions.state(session_id)
+        if code:
+            raise Refusal(code)
+
+    def _find(self, path: str) -> Any:
+        node = self.outstanding.find(path)
+        if node is None:
+            raise Refusal(errors.NONODE)
+        return node
+
+    def _permit(self, acl: Acl, perms: int, identities: Identities) -> None:
+        if not (acl.world & perms or self.settings.skip_acl or permits(acl, perms, identities)):
+            raise Refusal(errors.NOAUTH)
+
+    def _normalise(self, entries: list[ACL] | None, identities: Identities) -> Acl:
+        acl = self.rules.normalise(entries, identities)
+        if acl is None:
+            raise Refusal(errors.INVALIDACL)
+        return acl
+
+    def _check_quota(self, path: str, bytes_added: int, nodes_added: int) -> None:
+        """Judged by the usage that is committed, as Apache does (ZooKeeperServer.checkQuota)."""
+        prefix = self.tree.quotas.longest_prefix(path)
+        if prefix is None:
+            return
+        limits = self.tree.nodes.get(quota.limits_path(prefix))
+        usage = self.tree.nodes.get(quota.stats_path(prefix))
+        if limits is None or usage is None:
+            return
+        try:
+            over = quota.exceeded(quota.Usage(limits.data), quota.Usage(usage.data), bytes_added, nodes_added)
+        except ValueError:
+            # No numbers in there: with enforcement on, nothing may be written past a limit that cannot be read.
+            if self.settings.enforce_quota:
+                raise Refusal(errors.MARSHALLINGERROR) from None
+            return
+        for text, hard in over:
+            self.quota_warnings.append(f"{prefix} {text}")
+            if hard and self.settings.enforce_quota:
+                raise Refusal(errors.QUOTAEXCEEDED)
+
+
+def _valid(path: str | None) -> str:
+    if path is None or path_error(path) is not None:
+        raise Refusal(errors.BADARGUMENTS)
+    return path
+
+
+def _next_version(current: int, expected: int) -> int:
+    if expected not in (-1, current):
+        raise Refusal(errors.BADVERSION)
+    return wrap_int(current + 1)
+
+
+def _error(code: int) -> Txn:
+    return Txn(opcodes.ERROR, ErrorTxn(code).to_bytes())
+
+
+def _decode_multi(frame: bytes) -> list[tuple[int, Any]]:
+    """The operations of a multi as (type, body). Source: MultiOperationRecord.deserialize, Op.create."""
+    operations: list[tuple[int, Any]] = []
+    at = 8
+    try:
+        while True:
+            head, at = MultiHeader.decode(frame, at)
+            if head.done:
+                return operations
+            type_ = head.type
+            body: Any
+            if type_ in _CREATES:
+                body, at = CreateRequest.decode(frame, at)
+                if body.flags not in _FLAGS or (body.flags in _TTL and body.acl is not None):
+                    raise Undecodable(takes_zxid=True)
+                if body.acl is None:
+                    raise Undecodable
+                if body.flags == opcodes.CONTAINER:
+                    type_ = opcodes.CREATE_CONTAINER
+            elif type_ == opcodes.CREATE_TTL:
+                body, at = CreateTTLRequest.decode(frame, at)
+                if body.flags not in _TTL:
+                    type_ = opcodes.CREATE_CONTAINER if body.flags == opcodes.CONTAINER else opcodes.CREATE
+            elif type_ == opcodes.DELETE:
+                body, at = DeleteRequest.decode(frame, at)
+            elif type_ == opcodes.SET_DATA:
+                body, at = SetDataRequest.decode(frame, at)
+            elif type_ == opcodes.CHECK:
+                body, at = CheckVersionRequest.decode(frame, at)
+            else:
+                raise Undecodable(takes_zxid=True)
+            if body.path is None:
+                raise Undecodable(takes_zxid=True)
+            operations.append((type_, body))
+    except JuteError:
+        raise Undecodable(takes_zxid=True) from None
+
+
+_PREPARE: Final[dict[int, Callable[[Preparer, Request, TxnHeader], Any]]] = {
+    opcodes.CREATE: Preparer._on_create,
+    opcodes.CREATE2: Preparer._on_create,
+    opcodes.CREATE_CONTAINER: Preparer._on_create,
+    opcodes.CREATE_TTL: Preparer._on_create_ttl,
+    opcodes.DELETE: Preparer._on_delete,
+    opcodes.DELETE_CONTAINER: Preparer._on_delete_container,
+    opcodes.SET_DATA: Preparer._on_set_data,
+    opcodes.SET_ACL: Preparer._on_set_acl,
+    opcodes.RECONFIG: Preparer._on_reconfig,
+    opcodes.MULTI: Preparer._on_multi,
+    opcodes.CREATE_SESSION: Preparer._on_create_session,
+    opcodes.CLOSE_SESSION: Preparer._on_close_session,
+}
+#: Opcodes that go through the log.
+WRITES: Final = frozenset(_PREPARE)

@@ -1,0 +1,539 @@
+"""The tree: lookups, and `apply`, the only code that changes it.
+
+Txns arrive in zxid order, once each when they commit; after a restart those that a fuzzy snapshot already contains
+arrive once more, so each rule below gives the same tree when it is applied again. A rule that finds nothing to do
+reports an error code and changes nothing (Apache: DataTree.processTxn).
+
+The root stands under "/" and under "", so that `path[:path.rindex("/")]` always names a parent.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from zkpy.proto import errors, opcodes
+from zkpy.proto.records import (
+    ACL,
+    CheckVersionTxn,
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateSessionTxn,
+    CreateTTLTxn,
+    CreateTxn,
+    DeleteTxn,
+    ErrorTxn,
+    MultiTxn,
+    SetACLTxn,
+    SetDataTxn,
+    TxnHeader,
+)
+from zkpy.tree import quota
+from zkpy.tree.acl import OPEN, READ_ONLY, Acl, intern
+from zkpy.tree.digest import EXCLUDED, MASK, node_digest
+from zkpy.tree.sessions import SessionTable
+from zkpy.tree.znode import CONTAINER, CONTAINER_OWNER, TTL, TTL_MASK, VOID, ZNode, kind_of
+
+SYSTEM_PATHS: Final = ("/zookeeper", "/zookeeper/config", "/zookeeper/quota")
+#: Paths that nobody may delete (DataTree.isSpecialPath).
+PROTECTED_PATHS: Final = frozenset(("/", *SYSTEM_PATHS))
+
+#: How many digests of past zxids are kept, and at which zxids (DataTree.DIGEST_LOG_*).
+DIGEST_LOG_LIMIT: Final = 1024
+DIGEST_LOG_INTERVAL: Final = 128
+
+CREATED: Final = 1
+DELETED: Final = 2
+DATA_CHANGED: Final = 3
+
+#: What watches look at: (CREATED | DELETED | DATA_CHANGED, path, its ACL, parent path, parent's ACL).
+Change = tuple[int, str, Acl, str, Acl]
+
+
+class Result:
+    """What applying one txn gave: `err` 0 or a code; `path` and `stat` (68 bytes, just after) where there are any;
+    `results` for a multi, one per operation."""
+
+    __slots__ = ("err", "path", "results", "stat", "type")
+
+    def __init__(self, type_: int, err: int, path: str | None = None, stat: bytes | None = None) -> None:
+        self.type = type_
+        self.err = err
+        self.path = path
+        self.stat = stat
+        self.results: list[Result] | None = None
+
+
+class DataTree:
+    """The replicated state of the service: znodes, sessions, and the zxid up to which both are applied."""
+
+    def __init__(self, *, extended_types: bool = False, digest_enabled: bool = True) -> None:
+        """An empty tree: the four system nodes. `extended_types` enables TTL nodes."""
+        self.extended_types = extended_types
+        self.digest_enabled = digest_enabled
+        self.sessions = SessionTable()
+        self.nodes: dict[str, ZNode] = {}
+        self.containers: dict[str, None] = {}
+        self.ttls: dict[str, None] = {}
+        self.quotas = quota.QuotaPaths()
+        self.last_zxid = 0
+        # Sum of the node digests, mod 2^64 (see zkpy.tree.digest).
+        self.digest = 0
+        #: (zxid, digest) at every DIGEST_LOG_INTERVAL-th zxid, oldest first.
+        self.digest_log: deque[tuple[int, int]] = deque(maxlen=DIGEST_LOG_LIMIT)
+        #: Lengths of all paths and data, in bytes: the gauge approximate_data_size.
+        self.data_size = 0
+        #: What the last `apply` changed, for the watches; taken by `take_changes`.
+        self.changes: list[Change] = []
+        #: While a snapshot is being written: path → the ACL the node had when it began (see zkpy.tree.image).
+        self.old_acls: dict[str, Acl] | None = None
+        self._add_system_nodes()
+
+    # --- lookups -----------------------------------------------------------------------------------------------
+
+    @property
+    def node_count(self) -> int:
+        """Znodes as Apache counts them: the root twice."""
+        return len(self.nodes)
+
+    @property
+    def ephemerals_count(self) -> int:
+        """How many ephemeral znodes there are."""
+        return sum(map(len, self.sessions.ephemerals.values()))
+
+    def subtree_size(self, path: str) -> int:
+        """How many descendants `path` has; all of them but the root for "/" (getAllChildrenNumber)."""
+        if path == "/":
+            return len(self.nodes) - 2
+        if path == "":  # Apache counts the name "/" of the root here
+            return len(self.nodes) - 1
+        return self._measure(path)[0] - 1
+
+    def take_changes(self) -> list[Change]:
+        """The changes since the last call, in order."""
+        changes = self.changes
+        if changes:
+            self.changes = []
+        return changes
+
+    # --- the one way in ----------------------------------------------------------------------------------------
+
+    def apply(self, header: TxnHeader, txn: Any) -> Result:
+        """Apply one txn; `txn` is the record that belongs to `header.type`, None for a bodiless closeSession.
+
+        Never raises for what a txn asks of a tree that lacks it: that is a `Result` with an error code.
+        """
+        result = _APPLY[header.type](self, header, txn)
+        zxid = header.zxid
+        if zxid > self.last_zxid:
+            self.last_zxid = zxid
+        if not zxid % DIGEST_LOG_INTERVAL:
+            self.digest_log.append((zxid, self.digest))
+        return result
+
+    # --- loading a snapshot ------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget everything, system nodes too: what a snapshot is loaded onto."""
+        self.sessions = SessionTable()
+        self.nodes.clear()
+        self.containers.clear()
+        self.ttls.clear()
+        self.quotas = quota.QuotaPaths()
+        self.digest_log.clear()
+        self.changes = []
+        self.last_zxid = self.digest = self.data_size = 0
+
+    def load(self, path: str, node: ZNode) -> bool:
+        """Add one node of a snapshot; False if its parent has not come before it."""
+        nodes = self.nodes
+        if path == "":
+            nodes[""] = nodes["/"] = node
+            return True
+        at = path.rindex("/")
+        parent = nodes.get(path[:at])
+        if parent is None:
+            return False
+        if parent.children is None:
+            parent.children = {}
+        parent.children[path[at + 1 :]] = None
+        nodes[path] = node
+        if node.owner:
+            self._enlist(path, node.owner)
+        return True
+
+    def finish_load(self) -> None:
+        """After the last `load`: system nodes that were missing, quotas, sizes and the digest."""
+        self._add_system_nodes()
+        self._restore_quotas()
+        self.digest = self.compute_digest()
+        self.data_size = sum(_size(path, node.data) for path, node in self.nodes.items())
+
+    def compute_digest(self) -> int:
+        """The tree digest from scratch, walking every node; `digest` must always equal it."""
+        if not self.digest_enabled:
+            return 0
+        return (
+            sum(node_digest(path, node) for path, node in self.nodes.items() if path != "/" and path[:11] != EXCLUDED)
+            & MASK
+        )
+
+    def check(self) -> None:
+        """Assert every invariant of the tree; for tests."""
+        nodes = self.nodes
+        assert nodes[""] is nodes["/"]
+        owned = {path for paths in self.sessions.ephemerals.values() for path in paths}
+        for path, node in nodes.items():
+            for child in node.children or ():
+                assert f"{path if path != '/' else ''}/{child}" in nodes, (path, child)
+            if path not in ("", "/"):
+                at = path.rindex("/")
+                children = nodes[path[:at]].children
+                assert children is not None and path[at + 1 :] in children, path
+            kind = kind_of(node.owner, self.extended_types)
+            assert (path in owned) == (kind not in (VOID, CONTAINER, TTL)), path
+            assert (path in self.containers) == (kind == CONTAINER), path
+            assert (path in self.ttls) == (kind == TTL), path
+            assert node.digest in (-1, node_digest(path, node)), path
+        assert self.digest == self.compute_digest()
+        assert self.data_size == sum(_size(path, node.data) for path, node in nodes.items())
+
+    # --- the rules, one per txn type ---------------------------------------------------------------------------
+
+    def _apply_create(self, header: TxnHeader, txn: CreateTxn) -> Result:
+        owner = header.client_id if txn.ephemeral else 0
+        return self._create(header, txn.path, txn.data, txn.acl, owner, txn.parent_c_version)
+
+    def _apply_create_container(self, header: TxnHeader, txn: CreateContainerTxn) -> Result:
+        return self._create(header, txn.path, txn.data, txn.acl, CONTAINER_OWNER, txn.parent_c_version)
+
+    def _apply_create_ttl(self, header: TxnHeader, txn: CreateTTLTxn) -> Result:
+        return self._create(header, txn.path, txn.data, txn.acl, TTL_MASK | txn.ttl, txn.parent_c_version)
+
+    def _create(
+        self,
+        header: TxnHeader,
+        path: str | None,
+        data: bytes | None,
+        entries: list[ACL] | None,
+        owner: int,
+        parent_cversion: int,
+    ) -> Result:
+        assert path is not None
+        nodes = self.nodes
+        zxid = header.zxid
+        at = path.rindex("/")
+        parent_path = path[:at]
+        parent = nodes.get(parent_path)
+        if parent is None:
+            return Result(header.type, errors.NONODE, path)
+        acl = intern(entries or ())
+        existing = nodes.get(path)
+        if existing is not None:
+            existing.acl = acl
+            if header.type == opcodes.CREATE:
+                self._raise_cversion(parent_path, parent, parent_cversion, zxid)
+            return Result(header.type, errors.NODEEXISTS, path)
+        if parent_cversion == -1:  # a log of 3.3 or earlier
+            parent_cversion = parent.cversion + 1
+        name = path[at + 1 :]
+        self._raise_cversion(parent_path, parent, parent_cversion, zxid)
+        if parent.children is None:
+            parent.children = {name: None}
+        else:
+            parent.children[name] = None
+        node = ZNode(data, acl, zxid, zxid, header.time, header.time, 0, 0, 0, owner, zxid)
+        nodes[path] = node
+        self.data_size += _size(path, data)
+        if self.digest_enabled and path[:11] != EXCLUDED:
+            node.digest = node_digest(path, node)
+            self.digest = self.digest + node.digest & MASK
+        if owner:
+            self._enlist(path, owner)
+        # As the node is before the quota bookkeeping touches it: a stats node's own reply shows what was written.
+        stat = node.stat(self.extended_types)
+        limited = quota.quota_of(parent_path)
+        if limited is not None:
+            if name == quota.LIMITS:
+                self.quotas.paths[limited] = None
+            elif name == quota.STATS:
+                self._recount(limited)
+        if self.quotas.paths:
+            self._charge(path, len(data) if data else 0, 1)
+        self.changes.append((CREATED, path, acl, parent_path or "/", parent.acl))
+        return Result(header.type, 0, path, stat)
+
+    def _apply_delete(self, header: TxnHeader, txn: DeleteTxn) -> Result:
+        assert txn.path is not None
+        return Result(header.type, self._delete(txn.path, header.zxid), txn.path)
+
+    def _delete(self, path: str, zxid: int) -> int:
+        nodes = self.nodes
+        at = path.rindex("/")
+        parent_path = path[:at]
+        name = path[at + 1 :]
+        parent = nodes.get(parent_path)
+        if parent is None:
+            return errors.NONODE
+        if parent.children:
+            parent.children.pop(name, None)
+        # The child may be gone already where a fuzzy snapshot is replayed; the parent still learns of the deletion.
+        if zxid > parent.pzxid:
+            before = self._before(parent_path, parent)
+            parent.pzxid = zxid
+            self._after(parent_path, parent, before)
+        node = nodes.pop(path, None)
+        if node is None:
+            return errors.NONODE
+        self.data_size -= _size(path, node.data)
+        if self.digest_enabled:
+            self.digest = self.digest - self._before(path, node) & MASK
+        if node.owner:
+            self._delist(path, node.owner)
+        limited = quota.quota_of(parent_path)
+        if limited is not None and name == quota.LIMITS:
+            self.quotas.paths.pop(limited, None)
+        if self.quotas.paths:
+            self._charge(path, -len(node.data) if node.data else 0, -1)
+        self.changes.append((DELETED, path, node.acl, parent_path or "/", parent.acl))
+        return 0
+
+    def _apply_set_data(self, header: TxnHeader, txn: SetDataTxn) -> Result:
+        path = txn.path
+        assert path is not None
+        node = self.nodes.get(path)
+        if node is None:
+            return Result(header.type, errors.NONODE, path)
+        before = self._before(path, node)
+        old = len(node.data) if node.data else 0
+        data = txn.data
+        node.data = data
+        node.mtime = header.time
+        node.mzxid = header.zxid
+        node.version = txn.version
+        self._after(path, node, before)
+        added = (len(data) if data else 0) - old
+        self.data_size += added
+        stat = node.stat(self.extended_types)
+        if self.quotas.paths:
+            self._charge(path, added, 0)
+        self.changes.append((DATA_CHANGED, path, node.acl, "", node.acl))
+        return Result(header.type, 0, path, stat)
+
+    def _apply_set_acl(self, header: TxnHeader, txn: SetACLTxn) -> Result:
+        path = txn.path
+        assert path is not None
+        node = self.nodes.get(path)
+        if node is None:
+            return Result(header.type, errors.NONODE, path)
+        before = self._before(path, node)
+        if self.old_acls is not None:
+            self.old_acls.setdefault(path, node.acl)
+        node.aversion = txn.version
+        node.acl = intern(txn.acl or ())
+        self._after(path, node, before)
+        return Result(header.type, 0, path, node.stat(self.extended_types))
+
+    def _apply_create_session(self, header: TxnHeader, txn: CreateSessionTxn) -> Result:
+        self.sessions.timeouts[header.client_id] = txn.time_out
+        return Result(header.type, 0)
+
+    def _apply_close_session(self, header: TxnHeader, txn: CloseSessionTxn | None) -> Result:
+        session_id = header.client_id
+        self.sessions.timeouts.pop(session_id, None)
+        listed: Iterable[str | None] = (txn.paths2_delete if txn is not None else None) or ()
+        for path in listed:
+            assert path is not None
+            self._delete(path, header.zxid)
+        # Whatever the txn did not list (logs of 3.5 and earlier list nothing).
+        for path in list(self.sessions.ephemerals.get(session_id, ())):
+            self._delete(path, header.zxid)
+        return Result(header.type, 0)
+
+    def _apply_error(self, header: TxnHeader, txn: ErrorTxn) -> Result:
+        return Result(header.type, txn.err)
+
+    def _apply_check(self, header: TxnHeader, txn: CheckVersionTxn) -> Result:
+        return Result(header.type, 0, txn.path)
+
+    def _apply_multi(self, header: TxnHeader, txn: MultiTxn) -> Result:
+        """All operations in order with the header's zxid and time, or none of them if one is an error."""
+        txns = txn.txns or []
+        failed = any(sub.type == opcodes.ERROR for sub in txns)
+        result = Result(header.type, 0)
+        result.results = []
+        reached = False
+        for sub in txns:
+            if failed:
+                if sub.type == opcodes.ERROR:
+                    reached = True
+                    err = ErrorTxn.decode(sub.data or b"", 0)[0].err
+                else:
+                    err = errors.RUNTIMEINCONSISTENCY if reached else errors.OK
+                done = Result(opcodes.ERROR, err)
+            else:
+                record = TXN_RECORDS[sub.type].decode(sub.data or b"", 0)[0]
+                sub_header = TxnHeader(header.client_id, header.cxid, header.zxid, header.time, sub.type)
+                done = _APPLY[sub.type](self, sub_header, record)
+            result.results.append(done)
+            if done.err and not result.err:
+                result.err = done.err
+        return result
+
+    # --- bookkeeping -------------------------------------------------------------------------------------------
+
+    def _before(self, path: str, node: ZNode) -> int:
+        """The node's digest before a change; to be handed to `_after`."""
+        if not self.digest_enabled:
+            return 0
+        return node.digest if node.digest >= 0 else node_digest(path, node)
+
+    def _after(self, path: str, node: ZNode, before: int) -> None:
+        """A change of `node` is done: forget its encoded reply and bring the tree digest up to date."""
+        node.reply = None
+        if self.digest_enabled:
+            node.digest = node_digest(path, node)
+            self.digest = self.digest - before + node.digest & MASK
+
+    def _raise_cversion(self, path: str, node: ZNode, cversion: int, zxid: int) -> None:
+        """Raise a parent's stored cversion, and with it pzxid, but never lower it: replay may come late."""
+        if cversion > node.cversion:
+            before = self._before(path, node)
+            node.cversion = cversion
+            # A create replayed after the node's children changed again must not turn pzxid back.
+            if zxid > node.pzxid:
+                node.pzxid = zxid
+            self._after(path, node, before)
+
+    def _enlist(self, path: str, owner: int) -> None:
+        kind = kind_of(owner, self.extended_types)
+        if kind == CONTAINER:
+            self.containers[path] = None
+        elif kind == TTL:
+            self.ttls[path] = None
+        else:
+            self.sessions.own(owner, path)
+
+    def _delist(self, path: str, owner: int) -> None:
+        kind = kind_of(owner, self.extended_types)
+        if kind == CONTAINER:
+            self.containers.pop(path, None)
+        elif kind == TTL:
+            self.ttls.pop(path, None)
+        else:
+            self.sessions.disown(owner, path)
+
+    def _charge(self, path: str, bytes_added: int, nodes_added: int) -> None:
+        """Count a change against the deepest quota above it."""
+        prefix = self.quotas.longest_prefix(path)
+        if prefix is None:
+            return
+        node = self.nodes.get(quota.stats_path(prefix))
+        if node is None:
+            return
+        try:
+            usage = quota.Usage(node.data)
+        except ValueError:
+            # A client wrote something else there; the next load counts afresh.
+            return
+        usage.values["count"] = usage.get("count") + nodes_added
+        usage.values["bytes"] = usage.get("bytes") + bytes_added
+        self._set_usage(node, usage)
+
+    def _recount(self, path: str) -> None:
+        """Write the present usage of `path` into its stats node, if it has one."""
+        node = self.nodes.get(quota.stats_path(path))
+        if node is None:
+            return
+        usage = quota.Usage(b"")
+        usage.values["count"], usage.values["bytes"] = self._measure(path)
+        self._set_usage(node, usage)
+
+    def _set_usage(self, node: ZNode, usage: quota.Usage) -> None:
+        data = usage.to_bytes()
+        self.data_size += len(data) - (len(node.data) if node.data else 0)
+        node.data = data
+        node.reply = None
+
+    def _measure(self, path: str) -> tuple[int, int]:
+        """Nodes and bytes of data in the subtree of `path`, itself included; (0, 0) if it is not there."""
+        node = self.nodes.get(path)
+        if node is None:
+            return 0, 0
+        count = size = 0
+        todo = [(path, node)]
+        while todo:
+            at, node = todo.pop()
+            count += 1
+            size += len(node.data) if node.data else 0
+            for name in node.children or ():
+                child_path = f"{at}/{name}"
+                todo.append((child_path, self.nodes[child_path]))
+        return count, size
+
+    def _add_system_nodes(self) -> None:
+        nodes = self.nodes
+        if "" not in nodes:
+            nodes[""] = nodes["/"] = ZNode(b"", OPEN, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        for path in SYSTEM_PATHS:
+            if path not in nodes:
+                is_config = path == "/zookeeper/config"
+                node = ZNode(b"", READ_ONLY if is_config else OPEN, 0, 0, 0, 0, 0, 0, -1 if is_config else 0, 0, 0)
+                self.load(path, node)
+        if not self.digest:
+            self.digest = self.compute_digest()
+        if not self.data_size:
+            self.data_size = sum(_size(path, node.data) for path, node in nodes.items())
+
+    def _restore_quotas(self) -> None:
+        """Find every limits node again, and recount what it limits."""
+        todo = [quota.ROOT]
+        while todo:
+            at = todo.pop()
+            node = self.nodes.get(at)
+            for name in (node.children if node is not None else None) or ():
+                limited = quota.quota_of(at)
+                if name == quota.LIMITS and limited is not None:
+                    self.quotas.paths[limited] = None
+                    self._recount(limited)
+                else:
+                    todo.append(f"{at}/{name}")
+
+
+def _size(path: str, data: bytes | None) -> int:
+    return len(path) + (len(data) if data else 0)
+
+
+#: The record in the body of each type of txn (SerializeUtils.deserializeTxn).
+TXN_RECORDS: Final[dict[int, Any]] = {
+    opcodes.CREATE: CreateTxn,
+    opcodes.CREATE2: CreateTxn,
+    opcodes.CREATE_CONTAINER: CreateContainerTxn,
+    opcodes.CREATE_TTL: CreateTTLTxn,
+    opcodes.DELETE: DeleteTxn,
+    opcodes.DELETE_CONTAINER: DeleteTxn,
+    opcodes.SET_DATA: SetDataTxn,
+    opcodes.RECONFIG: SetDataTxn,
+    opcodes.SET_ACL: SetACLTxn,
+    opcodes.CREATE_SESSION: CreateSessionTxn,
+    opcodes.CLOSE_SESSION: CloseSessionTxn,
+    opcodes.ERROR: ErrorTxn,
+    opcodes.CHECK: CheckVersionTxn,
+    opcodes.MULTI: MultiTxn,
+}
+
+_APPLY: Final[dict[int, Callable[[DataTree, TxnHeader, Any], Result]]] = {
+    opcodes.CREATE: DataTree._apply_create,
+    opcodes.CREATE2: DataTree._apply_create,
+    opcodes.CREATE_CONTAINER: DataTree._apply_create_container,
+    opcodes.CREATE_TTL: DataTree._apply_create_ttl,
+    opcodes.DELETE: DataTree._apply_delete,
+    opcodes.DELETE_CONTAINER: DataTree._apply_delete,
+    opcodes.SET_DATA: DataTree._apply_set_data,
+    opcodes.RECONFIG: DataTree._apply_set_data,
+    opcodes.SET_ACL: DataTree._apply_set_acl,
+    opcodes.CREATE_SESSION: DataTree._apply_create_session,
+    opcodes.CLOSE_SESSION: DataTree._apply_close_session,
+    opcodes.ERROR: DataTree._apply_error,
+    opcodes.CHECK: DataTree._apply_check,
+    opcodes.MULTI: DataTree._apply_multi,
+}

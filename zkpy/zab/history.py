@@ -1,0 +1,58 @@
+"""The tail of the history that is not committed yet, in memory.
+
+    proposed ≥ taken (handed to the log) ≥ synced ≥ committed
+
+Zxids within an epoch have no holes: each proposal is its predecessor plus one.
+"""
+
+from collections import deque
+
+
+class History:
+    """Proposals on their way to commitment; the zxids say how far each stage has come."""
+
+    __slots__ = ("_entries", "_untaken", "committed", "proposed", "synced", "taken")
+
+    def __init__(self, last_zxid: int) -> None:
+        self.proposed = self.taken = self.synced = self.committed = last_zxid
+        # proposed and not committed, oldest first
+        self._entries: deque[tuple[int, bytes]] = deque()
+        # proposed and not taken; a suffix of the entries
+        self._untaken: list[tuple[int, bytes]] = []
+
+    def propose(self, zxid: int, txn: bytes) -> None:
+        """The next proposal."""
+        assert zxid == self.proposed + 1, f"a hole in the history: {zxid:#x} after {self.proposed:#x}"
+        self.proposed = zxid
+        entry = (zxid, txn)
+        self._entries.append(entry)
+        self._untaken.append(entry)
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """What is to be written to the log now."""
+        untaken = self._untaken
+        self._untaken = []
+        self.taken = self.proposed
+        return untaken
+
+    def sync(self, zxid: int) -> None:
+        """Everything up to `zxid` is on this member's disk."""
+        assert zxid <= self.taken, "synced before it was written"
+        if zxid > self.synced:
+            self.synced = zxid
+
+    def commit(self, zxid: int) -> list[tuple[int, bytes]]:
+        """Everything up to `zxid` is on a quorum's disks: what is newly committed, in order."""
+        assert zxid <= self.proposed
+        if zxid <= self.committed:
+            return []
+        self.committed = zxid
+        entries = self._entries
+        if zxid == self.proposed:
+            committed = list(entries)
+            entries.clear()
+            return committed
+        committed = []
+        while entries and entries[0][0] <= zxid:
+            committed.append(entries.popleft())
+        return committed
