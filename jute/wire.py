@@ -12,7 +12,7 @@ All numbers are big-endian. `buf` is never copied as a whole; `field` is a const
 good read pays nothing for it. Writing a number that does not fit its width raises `struct.error`: a caller's bug.
 
 Null elements of vectors and maps are refused, which Apache's decoder lets through only to fail on them later: in
-exchange a vector of strings is a `list[str]`. So is a count below -1, which Apache takes for zero.
+exchange a vector of strings is a `list[str]`. A count below -1 is taken for zero, as Apache does.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def read_count(buf: Buffer, at: int, field: str, least: int) -> tuple[int, int]:
     """The count in front of a vector or map: -1 for null, else one that the bytes left could hold."""
     count, start = read_int(buf, at, field)
     if count < -1:
-        raise JuteError(field, at, f"bad count {count}")
+        return 0, start  # as Apache's decoder takes it: nothing to read, but not null
     left = len(buf) - start
     if count * least > left:
         raise JuteError(field, at, f"count {count} of {least} bytes or more each, but {left} bytes are left")

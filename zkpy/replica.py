@@ -39,6 +39,10 @@ class Replica:
         """A client has sent bytes."""
         self.keeper.received(connection, data)
 
+    def resume(self, connection: Connection) -> None:
+        """All that was ready for a client has been sent."""
+        self.keeper.resume(connection)
+
     def wake(self) -> None:
         """Do what is due."""
         self.keeper.wake()

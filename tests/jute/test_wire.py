@@ -173,7 +173,12 @@ def test_a_null_vector_is_not_an_empty_one() -> None:
     assert wire.read_vector(out, 4, "X.y", wire.read_int, 4) == ([], 8)
 
 
-@pytest.mark.parametrize("count", [-2, -(2**31), 3, 2**31 - 1])
+@pytest.mark.parametrize("count", [-2, -(2**31)])
+def test_a_count_below_minus_one_reads_as_nothing_as_apache_reads_it(count: int) -> None:
+    assert wire.read_vector(struct.pack(">i", count) + bytes(11), 0, "X.y", wire.read_int, 4) == ([], 4)
+
+
+@pytest.mark.parametrize("count", [3, 2**31 - 1])
 def test_a_count_that_lies_is_refused_before_an_element_is_read(count: int) -> None:
     def read(buf: wire.Buffer, at: int, field: str) -> tuple[int, int]:
         raise AssertionError("an element was read")

@@ -33,6 +33,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "address",
+        "backlog",
         "closing",
         "established_ms",
         "framer",
@@ -75,6 +76,8 @@ class Connection:
         # invariant: not empty while a write of this connection is in flight
         self.waiting: deque[Request] = deque()
         self.out: list[bytes] = []
+        # Frames that came while more was ready to send than a client may leave unread; see `Keeper.resume`.
+        self.backlog: list[bytes] = []
         self.is_dirty = False
         self.closing = False
         # The driver's own handle on the socket; the core never looks at it.
@@ -96,6 +99,10 @@ class Connection:
     def session_id(self) -> int:
         """Id of the session this connection speaks for, 0 while there is none."""
         return self.session.id if self.session is not None else 0
+
+    def out_size(self) -> int:
+        """Bytes ready to send and not taken by the driver yet."""
+        return sum(map(len, self.out))
 
     def add_identity(self, identity: Identity) -> None:
         """An auth packet succeeded; requests that arrived before it keep what they had."""

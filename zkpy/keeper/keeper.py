@@ -36,7 +36,6 @@ from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
 _INT: Final = Struct(">i")
-_CONNECT: Final = Struct(">iqiq")
 
 #: Writes that clients may send; the server makes the others itself.
 _CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
@@ -54,6 +53,13 @@ _WRITE_NAMES: Final = {
     opcodes.CREATE_SESSION: "SESS",
     opcodes.CLOSE_SESSION: "CLOS",
 }
+
+#: How much may be ready to send on one connection before its next requests wait: a client that asks for a thousand
+#: large answers in one packet costs this much memory, not a thousand answers'.
+OUT_LIMIT: Final = 1 << 20
+#: An answer from this size on is counted against OUT_LIMIT at once; smaller ones after every _CHUNK requests.
+_LARGE: Final = 1 << 14
+_CHUNK: Final = 64
 
 #: Why a connection was dropped, for the log: (level, event, fields).
 Note = tuple[str, str, dict[str, object]]
@@ -177,7 +183,10 @@ class Keeper:
             self._drop(client, str(error))
             return
         if frames:
-            self._take_frames(client, frames)
+            if client.backlog:
+                client.backlog += frames
+            else:
+                self._take_frames(client, frames)
         if framer.error is not None and not client.closing:
             self._drop(client, str(framer.error))
 
@@ -198,31 +207,48 @@ class Keeper:
 
     # --- frames ------------------------------------------------------------------------------------------------
 
+    def resume(self, client: Connection) -> None:
+        """What was ready to send has been sent: go on with the requests that had to wait for that."""
+        self._answer_waiting(client)
+        if client.backlog and not client.closing:
+            frames = client.backlog
+            client.backlog = []
+            self._take_frames(client, frames)
+
     def _take_frames(self, client: Connection, frames: list[bytes]) -> None:
-        statistics = self.statistics
-        statistics.packets_received += len(frames)
-        client.received += len(frames)
+        """Take requests in order; those that would make too much to send stay behind in the backlog."""
         self._touch(client)
+        at = 0
+        while at < len(frames) and not client.closing:
+            if at and client.out_size() > OUT_LIMIT:
+                client.backlog = frames[at:]
+                return
+            at += self._take_chunk(client, frames[at : at + _CHUNK] if at or len(frames) > _CHUNK else frames)
+
+    def _take_chunk(self, client: Connection, frames: list[bytes]) -> int:
+        """How many of `frames` were taken: all, but for large answers."""
         waiting = client.waiting
         out = client.out
         tree = self.tree
-        answered = 0
+        answered = taken = 0
         xid = op = 0
+        name = client.last_op
         for frame in frames:
+            taken += 1
             if client.phase == connection.NEW:
                 self._connect(client, frame)
                 if client.closing:
-                    return
+                    break
                 continue
             if len(frame) < 8:
                 self._drop(client, f"a request of {len(frame)} bytes has no header")
-                return
+                break
             xid, op = _HEADER.unpack_from(frame)
             session = client.session
             if session is not None and session.is_closing:
-                return  # whatever follows a close is dropped without a reply
+                break  # whatever follows a close is dropped without a reply
             if self.settings.enforce_auth_schemes and not self._is_authenticated(client, xid, op):
-                return
+                break
             read = READS.get(op)
             if read is not None:
                 if waiting:
@@ -231,40 +257,44 @@ class Keeper:
                     )
                     continue
                 answered += 1
+                handler, name = read
+                if op == opcodes.PING:
+                    xid = opcodes.XID_PING
                 try:
-                    body = read[0](self.reads, client, frame, client.identities)
+                    body = handler(self.reads, client, frame, client.identities)
                 except Refusal as refusal:
-                    out.append(replies.error_reply(_reply_xid(xid, op), tree.last_zxid, refusal.code))
+                    out.append(replies.error_reply(xid, tree.last_zxid, refusal.code))
                 except JuteError:
                     out.append(replies.error_reply(xid, tree.last_zxid, errors.MARSHALLINGERROR))
                 else:
-                    out.append(replies.reply(_reply_xid(xid, op), tree.last_zxid, body))
+                    out.append(replies.reply(xid, tree.last_zxid, body))
+                    if len(body) >= _LARGE:
+                        break
             elif op in _CLIENT_WRITES:
                 self._write(client, xid, op, frame)
                 if client.closing:
-                    return
+                    break
             elif op == opcodes.AUTH:
                 self._authenticate(client, xid, frame)
                 if client.closing:
-                    return
+                    break
             elif op == opcodes.SASL:
-                try:
-                    GetSASLRequest.decode(frame, 8)
-                except JuteError as error:
-                    self._drop(client, str(error))
-                    return
-                # No SASL mechanism is configured: an empty token, as Apache answers.
-                out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
+                self._sasl(client, xid, frame)
+                if client.closing:
+                    break
             else:
                 self._note("warning", "unknown request type", client=client.address, type=op)
                 out.append(replies.error_reply(xid, -1, errors.UNIMPLEMENTED))
                 self._close(client)
-                return
+                break
+        self.statistics.packets_received += taken
+        client.received += taken
         if answered:
-            statistics.add_latency(0, answered)
-            self._answered(client, xid, READS[op][1] if op in READS else client.last_op, 0, answered)
+            self.statistics.add_latency(0, answered)
+            self._answered(client, xid, name, 0, answered)
         if out:
             self._mark(client)
+        return taken
 
     def _touch(self, client: Connection) -> None:
         session = client.session
@@ -339,6 +369,13 @@ class Keeper:
         header = request.header
         assert header is not None
         tree = self.tree
+        client = request.connection
+        if client is not None and (client.phase == connection.CLOSED or client.closing):
+            client = None
+        if client is not None:
+            # Reads ahead of this write that `OUT_LIMIT` held back must not see what it does.
+            while client.waiting[0] is not request:
+                self._answer_late(client, client.waiting.popleft())
         result = tree.apply(header, request.txn)
         self.outstanding.applied(request.zxid)
         watches = self.watches
@@ -358,18 +395,11 @@ class Keeper:
         ended: Session | None = None
         if header.type == opcodes.CLOSE_SESSION:
             ended = self.sessions.close(header.client_id)
-        client = request.connection
-        if client is not None and client.phase != connection.CLOSED and not client.closing:
-            waiting = client.waiting
-            assert waiting[0] is request, "answers leave in the order of the requests"
-            waiting.popleft()
+        if client is not None:
+            client.waiting.popleft()
             self._answer_write(client, request, result)
-            while waiting and not client.closing:
-                following = waiting[0]
-                if following.zxid:
-                    break
-                waiting.popleft()
-                self._answer_late(client, following)
+            if client.waiting:
+                self._answer_waiting(client)
         if ended is not None and ended.connection is not None:
             self._close(ended.connection)
 
@@ -393,8 +423,19 @@ class Keeper:
         elif not client.is_dirty:
             self._mark(client)
 
-    def _answer_late(self, client: Connection, request: Request) -> None:
-        """Answer a request that had to wait for a write of its own session."""
+    def _answer_waiting(self, client: Connection) -> None:
+        """Answer what waited for a write, up to the next one that is in flight."""
+        waiting = client.waiting
+        size = 0
+        while waiting and not client.closing and not waiting[0].zxid:
+            if size > OUT_LIMIT:
+                break  # the driver calls `resume` once this is sent
+            size += self._answer_late(client, waiting.popleft())
+        if client.out:
+            self._mark(client)
+
+    def _answer_late(self, client: Connection, request: Request) -> int:
+        """Answer a request that had to wait for a write of its own session; how many bytes that made."""
         zxid = self.tree.last_zxid
         name = "NA"
         code = request.error
@@ -407,11 +448,13 @@ class Keeper:
                 code = refusal.code
             except JuteError:
                 code = errors.MARSHALLINGERROR
-        xid = _reply_xid(request.xid, request.type)
-        client.out.append(replies.error_reply(xid, zxid, code) if code else replies.reply(xid, zxid, body))
+        xid = opcodes.XID_PING if request.type == opcodes.PING else request.xid
+        packet = replies.error_reply(xid, zxid, code) if code else replies.reply(xid, zxid, body)
+        client.out.append(packet)
         latency_ms = self.now_ms - request.received_ms
         self.statistics.add_latency(latency_ms)
         self._answered(client, request.xid, name, latency_ms, 1)
+        return len(packet)
 
     def _may_read(self, acl: Any, watcher: Connection) -> bool:
         return self.settings.skip_acl or permits(acl, opcodes.PERM_READ, watcher.identities)
@@ -512,6 +555,15 @@ class Keeper:
         self._close(client)
         return False
 
+    def _sasl(self, client: Connection, xid: int, frame: bytes) -> None:
+        """No SASL mechanism is configured: an empty token, as Apache answers."""
+        try:
+            GetSASLRequest.decode(frame, 8)
+        except JuteError as error:
+            self._drop(client, str(error))
+            return
+        client.out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
+
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
@@ -548,10 +600,6 @@ def _decode_connect(frame: bytes) -> tuple[ConnectRequest, bool]:
     with_flag = frame + b"\0"
     request, end = ConnectRequest.decode(with_flag, 0)
     return request, end <= len(frame)
-
-
-def _reply_xid(xid: int, op: int) -> int:
-    return opcodes.XID_PING if op == opcodes.PING else xid
 
 
 def _hex(number: int) -> str:

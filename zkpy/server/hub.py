@@ -1,0 +1,299 @@
+"""All client sockets in one selector: a turn reads every ready socket once and sends once per dirty connection.
+
+    accept ─→ Link ─ recv ─→ replica.received ┄┄ (the turn) ┄┄→ Connection.out ─ one send ─→ client
+
+The hub has its own epoll set; Trio waits for the set as a whole. A client that does not read what it is sent is not
+read from either (UNSENT_HIGH), and is cut off where even that does not help (UNSENT_LIMIT). One connection's fault
+closes that connection.
+"""
+
+import errno
+import select
+import socket
+from typing import Final
+
+from zkpy.keeper.connection import Connection
+from zkpy.replica import Replica
+from zkpy.server.logs import get_log
+
+log = get_log("zkpy.hub")
+
+#: One read of one socket; also what bounds how long one client can hold the turn.
+READ_SIZE: Final = 1 << 16
+#: Bytes taken from all sockets in one turn: some ten milliseconds of the smallest requests.
+TURN_BYTES: Final = 1 << 18
+#: Sockets looked at in one turn.
+TURN_SOCKETS: Final = 512
+#: Connections accepted in one turn.
+TURN_ACCEPTS: Final = 64
+#: Unsent bytes from which on a client is not read from, and below which it is again.
+UNSENT_HIGH: Final = 1 << 20
+UNSENT_LOW: Final = 1 << 18
+#: Unsent bytes (watch events to a client that never reads) at which its connection is closed.
+UNSENT_LIMIT: Final = 1 << 26
+#: How long not to accept after the process ran out of file descriptors.
+ACCEPT_PAUSE_MS: Final = 1000
+
+_IN: Final = select.EPOLLIN
+_OUT: Final = select.EPOLLOUT
+
+
+class Link:
+    """One client socket and what the kernel did not take yet."""
+
+    __slots__ = ("connection", "fd", "ip", "is_paused", "mask", "sock", "unsent")
+
+    def __init__(self, sock: socket.socket, ip: str, connection: Connection) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.ip = ip
+        self.connection = connection
+        self.unsent = bytearray()
+        self.mask = _IN
+        # Not read from because its writes wait while too many are in flight.
+        self.is_paused = False
+
+
+class Hub:
+    """Owner of the listening sockets, the client sockets and their epoll set."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        listeners: list[socket.socket],
+        *,
+        max_per_ip: int = 0,
+        max_total: int = 0,
+        keepalive: bool = False,
+        outstanding_limit: int = 1000,
+    ) -> None:
+        """Serve `replica` on `listeners` (non-blocking); limits of 0 are none."""
+        self.replica = replica
+        self.max_per_ip = max_per_ip
+        self.max_total = max_total
+        self.keepalive = keepalive
+        self.outstanding_limit = outstanding_limit
+        self.epoll = select.epoll()
+        self.links: dict[int, Link] = {}
+        self._per_ip: dict[str, int] = {}
+        self._paused: list[Link] = []
+        self._accept_again_ms = 0
+        self._listeners = {sock.fileno(): sock for sock in listeners}
+        for fd in self._listeners:
+            self.epoll.register(fd, _IN)
+
+    def close(self) -> None:
+        """Close every socket and the epoll set."""
+        for link in list(self.links.values()):
+            self._close(link)
+        for sock in self._listeners.values():
+            sock.close()
+        self._listeners.clear()
+        self.epoll.close()
+
+    # --- in ----------------------------------------------------------------------------------------------------
+
+    def read(self, now_ms: int) -> bool:
+        """Take what has arrived and feed it to the replica. True if there may be more at once."""
+        in_flight = self.replica.keeper.in_flight
+        if self._paused and len(in_flight) <= self.outstanding_limit:
+            self._unpause()
+        if self._accept_again_ms and now_ms >= self._accept_again_ms:
+            self._accept_again_ms = 0
+            for fd in self._listeners:
+                self.epoll.modify(fd, _IN)
+        links = self.links
+        received = self.replica.received
+        budget = TURN_BYTES
+        events = self.epoll.poll(0, TURN_SOCKETS)
+        for fd, mask in events:
+            link = links.get(fd)
+            if link is None:
+                if fd in self._listeners:
+                    self._accept(self._listeners[fd], now_ms)
+                continue
+            connection = link.connection
+            if mask & _OUT:
+                self._send_rest(link)
+                if mask == _OUT or link.fd not in links:
+                    continue
+            if not link.mask & _IN and not mask & (select.EPOLLHUP | select.EPOLLERR):
+                continue
+            if len(in_flight) > self.outstanding_limit and connection.waiting:
+                # globalOutstandingLimit: whoever has writes under way waits; the others are served.
+                link.is_paused = True
+                self._paused.append(link)
+                self._watch(link, link.mask & ~_IN)
+                continue
+            try:
+                data = link.sock.recv(READ_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self._close(link)
+                continue
+            received(connection, data)
+            budget -= len(data)
+            if budget <= 0:
+                return True
+        return len(events) == TURN_SOCKETS
+
+    def _accept(self, listener: socket.socket, now_ms: int) -> None:
+        for _ in range(TURN_ACCEPTS):
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    log.error("cannot accept", error=error, next_try_ms=ACCEPT_PAUSE_MS, hint="raise ulimit -n")
+                    self._accept_again_ms = now_ms + ACCEPT_PAUSE_MS
+                    for fd in self._listeners:
+                        self.epoll.modify(fd, 0)
+                    return
+                continue  # that client has gone again
+            ip = java_address(peer[0])
+            statistics = self.replica.keeper.statistics
+            if self.max_total and len(self.links) >= self.max_total:
+                log.warning("too many connections", limit="maxCnxns", max=self.max_total, client=ip)
+            elif self.max_per_ip and self._per_ip.get(ip, 0) >= self.max_per_ip:
+                log.warning("too many connections", limit="maxClientCnxns", max=self.max_per_ip, client=ip)
+            else:
+                self._open(sock, ip, peer[1])
+                continue
+            statistics.connections_rejected += 1
+            sock.close()
+
+    def _open(self, sock: socket.socket, ip: str, port: int) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.keepalive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        address = f"{ip}:{port}" if ":" not in ip else f"[{ip}]:{port}"
+        connection = self.replica.opened(ip, address)
+        link = Link(sock, ip, connection)
+        connection.link = link
+        self.links[link.fd] = link
+        self._per_ip[ip] = self._per_ip.get(ip, 0) + 1
+        self.epoll.register(link.fd, _IN)
+
+    # --- out ---------------------------------------------------------------------------------------------------
+
+    def flush(self) -> bool:
+        """Send what every dirty connection has to say. True if some had requests waiting for that."""
+        keeper = self.replica.keeper
+        resumed = False
+        for connection in keeper.take_dirty():
+            link = connection.link
+            if type(link) is not Link or link.fd not in self.links:
+                continue
+            out = connection.out
+            if out:
+                data = out[0] if len(out) == 1 else b"".join(out)
+                connection.sent += len(out)
+                keeper.statistics.packets_sent += len(out)
+                keeper.statistics.response_bytes += len(data)
+                out.clear()
+                if link.unsent:
+                    link.unsent += data
+                    if len(link.unsent) > UNSENT_LIMIT:
+                        log.warning("connection closed", client=connection.address, why="it does not read its events")
+                        self._close(link)
+                        continue
+                else:
+                    try:
+                        sent = link.sock.send(data)
+                    except BlockingIOError:
+                        sent = 0
+                    except OSError:
+                        self._close(link)
+                        continue
+                    if sent < len(data):
+                        link.unsent += data[sent:]
+                if link.unsent:
+                    mask = _OUT if len(link.unsent) > UNSENT_HIGH or connection.backlog else link.mask | _OUT
+                    self._watch(link, mask)
+            if link.unsent:
+                continue
+            if connection.closing:
+                self._hang_up(link)
+            elif connection.backlog or (connection.waiting and not connection.waiting[0].zxid):
+                self.replica.resume(connection)
+                resumed = True
+        return resumed
+
+    def _send_rest(self, link: Link) -> None:
+        try:
+            sent = link.sock.send(link.unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(link)
+            return
+        del link.unsent[:sent]
+        if link.unsent:
+            if len(link.unsent) < UNSENT_LOW and not link.mask & _IN and not link.connection.backlog:
+                self._watch(link, _IN | _OUT)
+            return
+        if link.connection.closing:
+            self._hang_up(link)
+            return
+        self._watch(link, 0 if link.is_paused else _IN)
+        connection = link.connection
+        if connection.backlog or (connection.waiting and not connection.waiting[0].zxid):
+            self.replica.resume(connection)
+
+    # --- bookkeeping -------------------------------------------------------------------------------------------
+
+    def _watch(self, link: Link, mask: int) -> None:
+        if link.mask != mask:
+            link.mask = mask
+            self.epoll.modify(link.fd, mask)
+
+    def _unpause(self) -> None:
+        for link in self._paused:
+            link.is_paused = False
+            if link.fd in self.links and not link.unsent:
+                self._watch(link, _IN)
+        self._paused.clear()
+
+    def _hang_up(self, link: Link) -> None:
+        """Close after the last packet, so that the client gets to read it."""
+        try:
+            # Unread input would turn the close into a reset, which may overtake the packet.
+            link.sock.recv(READ_SIZE)
+        except OSError:
+            pass
+        try:
+            link.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        self._close(link)
+
+    def _close(self, link: Link) -> None:
+        if self.links.pop(link.fd, None) is None:
+            return
+        left = self._per_ip[link.ip] - 1
+        if left:
+            self._per_ip[link.ip] = left
+        else:
+            del self._per_ip[link.ip]
+        self.epoll.unregister(link.fd)
+        link.sock.close()
+        link.unsent.clear()
+        link.connection.link = None
+        self.replica.closed(link.connection)
+
+
+def java_address(host: str) -> str:
+    """An address as Java prints it (getHostAddress): IPv6 in eight groups without zeros in front, no shortening."""
+    if ":" not in host:
+        return host
+    address, _, scope = host.partition("%")
+    packed = socket.inet_pton(socket.AF_INET6, address)
+    if packed[:12] == b"\0" * 10 + b"\xff\xff":  # an IPv4 client on an IPv6 socket
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    groups = ":".join(f"{packed[at] << 8 | packed[at + 1]:x}" for at in range(0, 16, 2))
+    return f"{groups}%{scope}" if scope else groups
