@@ -8,7 +8,7 @@ An *identity* is a pair (scheme, id). A connection starts with ("ip", its addres
     digest   the ids are equal                                            yes
     super    not allowed in ACLs; holders pass every check                no
 
-Sources: ZooKeeperServer.checkACL, PrepRequestProcessor.fixupACL, IPAuthenticationProvider, DigestAuthenticationProvider.
+Sources: ZooKeeperServer.checkACL, PrepRequestProcessor.fixupACL, and the providers in server.auth.
 """
 
 import hashlib

@@ -252,9 +252,7 @@ class Keeper:
             read = READS.get(op)
             if read is not None:
                 if waiting:
-                    waiting.append(
-                        Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms)
-                    )
+                    waiting.append(Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms))
                     continue
                 answered += 1
                 handler, name = read
@@ -630,7 +628,7 @@ _MULTI_END: Final = _MULTI_HEAD.pack(-1, True, -1)
 
 def _multi_body(results: list[Result]) -> bytes:
     """A MultiResponse: per operation its type and result, or its error code twice."""
-    parts = []
+    parts: list[bytes] = []
     for result in results:
         type_ = result.type
         if type_ == opcodes.ERROR:

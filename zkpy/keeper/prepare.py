@@ -108,9 +108,7 @@ class Preparer:
 
     def _on_create(self, request: Request, header: TxnHeader) -> Any:
         body = CreateRequest.decode(request.frame, 8)[0]
-        return self._create(
-            header.type, body.path, body.data, body.acl, body.flags, -1, header, request.identities
-        )
+        return self._create(header.type, body.path, body.data, body.acl, body.flags, -1, header, request.identities)
 
     def _on_create_ttl(self, request: Request, header: TxnHeader) -> Any:
         body = CreateTTLRequest.decode(request.frame, 8)[0]

@@ -188,7 +188,8 @@ class DataTree:
             if path not in ("", "/"):
                 at = path.rindex("/")
                 children = nodes[path[:at]].children
-                assert children is not None and path[at + 1 :] in children, path
+                assert children is not None, path
+                assert path[at + 1 :] in children, path
             kind = kind_of(node.owner, self.extended_types)
             assert (path in owned) == (kind not in (VOID, CONTAINER, TTL)), path
             assert (path in self.containers) == (kind == CONTAINER), path

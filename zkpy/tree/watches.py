@@ -79,8 +79,8 @@ class Watches(Generic[W]):
     def has(self, path: str, watcher: W, data_modes: int, child_modes: int) -> bool:
         """Does the watcher stand at `path` with any of these modes in either table?"""
         return bool(
-            self.data.get(path, _EMPTY).get(watcher, 0) & data_modes
-            or self.child.get(path, _EMPTY).get(watcher, 0) & child_modes
+            (self.data.get(path) or {}).get(watcher, 0) & data_modes
+            or (self.child.get(path) or {}).get(watcher, 0) & child_modes
         )
 
     def remove(self, path: str, watcher: W, data_modes: int, child_modes: int) -> bool:
@@ -132,7 +132,7 @@ class Watches(Generic[W]):
             at = path
             while at != "/":
                 at = at[: at.rindex("/")] or "/"
-                for watcher, modes in self.data.get(at, _EMPTY).items():
+                for watcher, modes in (self.data.get(at) or {}).items():
                     if modes & RECURSIVE:
                         watchers[watcher] = None
         return watchers
@@ -202,6 +202,3 @@ class Watches(Generic[W]):
         assert self.recursive_count == sum(
             modes & RECURSIVE != 0 for entry in self.data.values() for modes in entry.values()
         )
-
-
-_EMPTY: Final[dict[Hashable, int]] = {}

@@ -1,0 +1,96 @@
+"""The turn. One task runs it, over and over; all of the server's work on behalf of clients happens in it.
+
+    wait for the hub ─→ begin ─ read sockets ─ wake ─→ Ready → disk (append, sync) ─→ applied, answered ─→ send ─→ again
+
+There is no `await` between taking a Ready and having carried it out, so nothing can come between a decision and its
+order of execution. A turn is bounded in bytes and sockets (`hub`), so that no client starves another. Time comes from
+the two clocks below and is the same for the whole turn.
+"""
+
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Final
+
+import trio
+
+from zkpy.replica import Replica
+from zkpy.server.disk import Disk
+from zkpy.server.hub import Hub
+from zkpy.server.logs import get_log
+
+log = get_log("zkpy.keeper")
+
+#: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
+CLOCK_STEP_MS: Final = 100
+
+
+def now_ms() -> int:
+    """Milliseconds of a clock that only goes forward."""
+    return int(monotonic() * 1000)
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return int(time() * 1000)
+
+
+class Driver:
+    """Runs the turns of one replica."""
+
+    def __init__(self, replica: Replica, hub: Hub, disk: Disk) -> None:
+        self.replica = replica
+        self.hub = hub
+        self.disk = disk
+
+    async def run(self) -> None:
+        """Run turns for ever, waiting in between for a socket."""
+        epoll_fd = self.hub.epoll.fileno()
+        busy = False
+        while True:
+            if busy or self.disk.has_work:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(epoll_fd)
+            busy = self.turn()
+
+    async def keep_time(self) -> None:
+        """Run a turn whenever something is due. A task of its own: no timer is set and cancelled at every turn."""
+        while True:
+            now = now_ms()
+            deadline = self.replica.deadline_ms()
+            step = CLOCK_STEP_MS if deadline is None else min(CLOCK_STEP_MS, max(1, deadline - now))
+            await trio.sleep(step / 1000)
+            if deadline is not None and now_ms() >= deadline:
+                self.turn(is_due=True)
+
+    def turn(self, *, is_due: bool = False) -> bool:
+        """One turn. True if there is more to do without waiting. `is_due`: a deadline of the replica has come."""
+        replica = self.replica
+        now = now_ms()
+        replica.begin(now, wall_ms())
+        more = self.hub.read(now)
+        if is_due:
+            replica.wake()
+        self.finish()
+        if self.disk.snapshot is not None:
+            self.disk.continue_snapshot()
+        return more
+
+    def finish(self) -> None:
+        """Carry out what was decided until nothing is left, sending as it goes; also what a finished sync leads to."""
+        replica = self.replica
+        while True:
+            ready = replica.ready()
+            if ready.append:
+                self.disk.carry_out(ready)
+                continue
+            if ready.committed:
+                continue
+            if not self.hub.flush():
+                break
+        notes = replica.keeper.take_notes()
+        for level, event, fields in notes:
+            _LEVELS[level](event, **fields)
+
+
+_LEVELS: Final[dict[str, Callable[..., None]]] = {"info": log.info, "warning": log.warning, "error": log.error}

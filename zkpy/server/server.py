@@ -1,0 +1,149 @@
+"""The nursery: every task of a server, and what it owns.
+
+    driver     the turn: hub, replica, and the disk while it is quick
+    clock      wakes the driver when something is due
+    disk       syncs in a thread while the disk is slow
+    purge      deletes old snapshots and logs, now and then
+
+Start: bind the ports (a port in use is known at once), recover the data directory, then serve. Stop: cancel; what is
+acknowledged is on disk at any moment, so there is nothing to save.
+"""
+
+import gc
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from zkpy.keeper.keeper import Keeper
+from zkpy.keeper.settings import Settings
+from zkpy.replica import Replica
+from zkpy.server.config import Config
+from zkpy.server.disk import Disk
+from zkpy.server.driver import Driver, now_ms, wall_ms
+from zkpy.server.hub import Hub
+from zkpy.server.logs import get_log
+from zkpy.storage import Store, open_store, purge
+
+log = get_log("zkpy.server")
+
+#: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
+DEFAULT_BACKLOG: Final = 1024
+
+
+async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> None:
+    """Run a standalone server until cancelled; `on_serving(host, port)` is called once, when clients can connect.
+
+    Raises `zkpy.storage.StorageError` for a data directory that cannot be used, OSError for an address that cannot be
+    bound or a disk that fails.
+    """
+    listener = _listen(config)
+    try:
+        store = open_store(config)
+        with store:
+            await _run(config, listener, store, on_serving)
+    finally:
+        listener.close()
+
+
+async def _run(config: Config, listener: socket.socket, store: Store, on_serving: Callable[[str, int], None]) -> None:
+    now = now_ms()
+    keeper = Keeper(store.tree, settings_of(config), now, wall_ms())
+    replica = Replica(keeper)
+    hub = Hub(
+        replica,
+        [listener],
+        max_per_ip=config.max_client_cnxns,
+        max_total=config.max_cnxns,
+        keepalive=config.tcp_keepalive,
+        outstanding_limit=config.global_outstanding_limit,
+    )
+    disk = Disk(replica, store, slow_warning_ms=config.fsync_warning_threshold_ms)
+    driver = Driver(replica, hub, disk)
+    _tame_garbage_collection()
+    if store.replayed:
+        disk.start_snapshot()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(driver.run)
+            nursery.start_soon(driver.keep_time)
+            nursery.start_soon(disk.run, driver.finish)
+            if config.purge_interval_hours > 0:
+                nursery.start_soon(_purge_now_and_then, config)
+            host, port = listener.getsockname()[:2]
+            on_serving(host, port)
+    finally:
+        disk.close()
+        hub.close()
+
+
+async def _purge_now_and_then(config: Config) -> None:
+    while True:
+        for path in await trio.to_thread.run_sync(
+            purge, config.data_log_dir, config.data_dir, config.snap_retain_count
+        ):
+            log.info("purged", file=path)
+        await trio.sleep(config.purge_interval_hours * 3600)
+
+
+def _listen(config: Config) -> socket.socket:
+    host = config.client_address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    wildcard = not host
+    if wildcard and socket.has_dualstack_ipv6():
+        family = socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if wildcard else 1)
+        sock.setblocking(False)
+        sock.bind((host, config.client_port))
+        sock.listen(config.listen_backlog if config.listen_backlog > 0 else DEFAULT_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _tame_garbage_collection() -> None:
+    """Keep full collections from growing with the tree: look at each object in a full collection once at most.
+
+    The tree is acyclic by design, so what a full collection has seen alive need not be looked at again; after each one
+    everything is set aside (gc.freeze).
+    """
+    gc.collect()
+    gc.freeze()
+
+    def set_aside(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2:
+            gc.freeze()
+
+    gc.callbacks.append(set_aside)
+
+
+def settings_of(config: Config) -> Settings:
+    """The part of the configuration that the service needs."""
+    return Settings(
+        tick_time_ms=config.tick_time_ms,
+        min_session_timeout_ms=config.min_session_timeout_ms,
+        max_session_timeout_ms=config.max_session_timeout_ms,
+        max_frame=config.jute_maxbuffer,
+        four_letter_words=config.four_letter_whitelist,
+        enforce_quota=config.enforce_quota,
+        skip_acl=config.skip_acl,
+        super_digest=config.super_digest,
+        digest_algorithm=config.digest_alg,
+        digest_auth_enabled=config.digest_auth_enabled,
+        reconfig_enabled=config.reconfig_enabled,
+        close_session_txn_enabled=config.close_session_txn_enabled,
+        outstanding_limit=config.global_outstanding_limit,
+        large_request_threshold=config.large_request_threshold,
+        large_request_max_bytes=config.large_request_max_bytes,
+        sessionless_timeout_ms=config.sessionless_timeout_ms,
+        container_check_interval_ms=config.container_check_interval_ms,
+        container_max_per_minute=config.container_max_per_minute,
+        container_max_never_used_ms=config.container_max_never_used_ms,
+        enforce_auth_schemes=config.enforce_auth_schemes if config.enforce_auth_enabled else (),
+    )
