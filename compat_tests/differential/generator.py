@@ -152,7 +152,8 @@ class _Generator:
                 timeout=self.dice.choice((30000, 30000, 60000, 0, -1, 1, 2**31 - 1)),
                 read_only=self.dice.choice((False, False, True, None)),
                 last_zxid=self.zxid(10**6) if refused else self.zxid(0) if self.chance(0.3) else None,
-                protocol=self.dice.choice((0, 0, 0, 7)),
+                protocol=self.dice.choice((0, 0, 0, 7, -1)),
+                cut=self.dice.choice((0, 3, 20, 27)) if refused and self.chance(0.5) else None,
             )
         )
         return None
@@ -262,6 +263,8 @@ class _Generator:
         cut, tail = None, b""
         if self.chance(self.badness / 2) and op not in ("ping", "whoAmI"):
             cut = self.dice.choice((0, 2, 4, 6, 9, 14))
+            if self.chance(0.5):
+                cut, tail = 0, self.dice.choice(pools.GARBAGE)
         elif self.chance(self.badness / 2):
             tail = b"trailing"
         return Request(op, OPCODES[op], xid, fields, parts, end_marker, cut, tail)

@@ -98,3 +98,20 @@ BAD_ACLS: tuple[Any, ...] = (
     *(None, [], [*OPEN_ACL, _entry(31, "foo", "x")]),
     *([_entry(31, scheme, name)] for scheme, name in _BAD_IDS),
 )
+
+_PATH = b"\0\0\0\3/zz"
+# Whole bodies: lengths and counts below -1 or beyond everything, booleans that are neither, headers without their op.
+GARBAGE = (
+    b"\xff\xff\xff\xfe",
+    b"\x7f\xff\xff\xff",
+    b"\x00\x20\x00\x00/zz",
+    _PATH + b"\x02",
+    _PATH + b"\xff\xff\xff\xfe",
+    _PATH + b"\xff\xff\xff\xff" + b"\xff\xff\xff\xfe" + b"\0" * 4,
+    _PATH + b"\xff\xff\xff\xff" + b"\x7f\xff\xff\xff" + b"\0" * 4,
+    b"\0" * 8 + b"\xff\xff\xff\xfe" * 5,
+    b"\0" * 8 + b"\0" * 20,
+    b"\0\0\0\1\0\xff\xff\xff\xff",
+    b"\xff\xff\xff\xff\2\xff\xff\xff\xff",
+    b"\xff\xff\xff\xff\1\0\0\0\0",
+)

@@ -70,6 +70,7 @@ class Open(Turn):
     read_only: bool | None = False
     last_zxid: ZxidAt | None = None
     protocol: int = 0
+    cut: int | None = None  # the handshake ends after so many bytes
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def describe(turn: Turn) -> str:
     if isinstance(turn, Open):
         whose = "new session" if turn.session is None else f"session of c{turn.session} ({turn.password} password)"
         more = "" if turn.last_zxid is None else f", lastZxidSeen={turn.last_zxid}"
+        more += "" if turn.cut is None else f", handshake cut to {turn.cut} bytes"
         return f"c{turn.conn} connects: {whose}, timeout={turn.timeout}, readOnly={turn.read_only}{more}{said}"
     if isinstance(turn, Raw):
         return f"c{turn.conn} sends raw {turn.data!r}"

@@ -233,6 +233,7 @@ class _Run:
         )
         if turn.read_only is not None:
             hello += encode("bool", turn.read_only)
+        hello = hello[: turn.cut]
         try:
             wire = Wire(self.host, self.port)
         except OSError:
