@@ -31,11 +31,15 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.tree.datatree import DataTree, Result
+from zkpy.tree.digest import VERSION as DIGEST_VERSION
 from zkpy.tree.txns import decode_txn, encode_txn
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
 _INT: Final = Struct(">i")
+#: TxnHeader and TxnDigest (whose digest is unsigned here) in one call each.
+_TXN_HEADER: Final = Struct(">qiqqi")
+_TXN_DIGEST: Final = Struct(">iQ")
 
 #: Writes that clients may send; the server makes the others itself.
 _CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
@@ -338,8 +342,19 @@ class Keeper:
         self.next_zxid = zxid + 1
         header = request.header
         assert header is not None
-        digest = self.outstanding.digest if self.tree.digest_enabled and header.type != opcodes.ERROR else None
-        self.proposals.append((zxid, encode_txn(header, request.txn, digest)))
+        if self.tree.digest_enabled and header.type != opcodes.ERROR:
+            request.digest = self.outstanding.digest
+        if request.body is not None and request.digest >= 0:
+            entry = b"".join(
+                (
+                    _TXN_HEADER.pack(header.client_id, header.cxid, zxid, header.time, header.type),
+                    request.body,
+                    _TXN_DIGEST.pack(DIGEST_VERSION, request.digest),
+                )
+            )
+        else:
+            entry = encode_txn(header, request.txn, request.digest if request.digest >= 0 else None)
+        self.proposals.append((zxid, entry))
         self.in_flight.append(request)
         if self.preparer.quota_warnings:
             for text in self.preparer.quota_warnings:
@@ -374,7 +389,7 @@ class Keeper:
             # Reads ahead of this write that `OUT_LIMIT` held back must not see what it does.
             while client.waiting[0] is not request:
                 self._answer_late(client, client.waiting.popleft())
-        result = tree.apply(header, request.txn)
+        result = tree.apply(header, request.txn, request.digest)
         self.outstanding.applied(request.zxid)
         watches = self.watches
         for change in tree.take_changes():

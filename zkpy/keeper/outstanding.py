@@ -157,11 +157,15 @@ class Outstanding:
     def applied(self, zxid: int) -> None:
         """Txn `zxid` is in the tree now: drop the shadows that nothing later changes."""
         changes = self.changes
+        shadows = self.shadows
+        nodes = self._tree.nodes
         while changes and changes[0][0] <= zxid:
             path = changes.popleft()[1]
-            shadow = self.shadows.get(path)
+            shadow = shadows.get(path)
             if shadow is not None and shadow.zxid <= zxid:
-                del self.shadows[path]
+                del shadows[path]
+                if shadow.exists and self._tree.digest_enabled:
+                    nodes[path].digest = shadow.digest  # worked out once, when the txn was prepared
 
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemerals the session will own: those in the tree and those proposed, less those to be deleted."""

@@ -6,6 +6,8 @@ Source: PrepRequestProcessor.
 """
 
 from collections.abc import Callable
+from struct import Struct
+from struct import error as StructError
 from typing import Any, Final
 
 from jute import JuteError
@@ -54,6 +56,13 @@ _FLAGS: Final = frozenset(range(7))
 _CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER))
 
 
+#: How many encoded ACLs are known by their bytes.
+KNOWN_ACLS_LIMIT: Final = 1024
+
+_INT: Final = Struct(">i")
+_CREATE_TAIL: Final = Struct(">?i")
+
+
 class Undecodable(Exception):
     """The request's body is not what its opcode says. `takes_zxid`: it is logged as an error txn all the same."""
 
@@ -78,6 +87,8 @@ class Preparer:
         self.sessions = sessions
         self.rules = rules
         self.settings = settings
+        # Encoded ACL → the ACL, for those that normalise to themselves whoever sends them.
+        self._acls: dict[bytes, Acl] = {}
         #: Texts about soft limits that a write went past, for the log; taken by the keeper.
         self.quota_warnings: list[str] = []
 
@@ -107,7 +118,41 @@ class Preparer:
     # --- single operations: decode, then the rule that multi shares ----------------------------------------------
 
     def _on_create(self, request: Request, header: TxnHeader) -> Any:
-        body = CreateRequest.decode(request.frame, 8)[0]
+        frame = request.frame
+        # The usual create is decoded here: its fields one by one cost more than all that is done with them. The ACL is
+        # whatever lies between the data and the last four bytes; one that was decoded before is known by its bytes.
+        try:
+            path_end = 12 + _INT.unpack_from(frame, 8)[0]
+            size = _INT.unpack_from(frame, path_end)[0]
+            data_end = path_end + 4 + size
+            acl = self._acls.get(frame[data_end:-4]) if size >= 0 and path_end >= 12 else None
+        except StructError:
+            acl = None
+        if acl is not None:
+            path = str(frame[12:path_end], "utf-8", "replace")
+            flags = _INT.unpack_from(frame, len(frame) - 4)[0]
+            txn = self._create(
+                header.type, path, frame[path_end + 4 : data_end], acl, flags, -1, header, request.identities
+            )
+            if type(txn) is CreateTxn:
+                # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
+                start = frame[8:path_end]
+                if flags in _SEQUENTIAL:
+                    start = txn.path.encode()
+                    start = _INT.pack(len(start)) + start
+                request.body = start + frame[path_end:-4] + _CREATE_TAIL.pack(txn.ephemeral, txn.parent_c_version)
+            return txn
+        body, end = CreateRequest.decode(frame, 8)
+        if end == len(frame) and body.data is not None and body.acl and all(_is_plain(entry) for entry in body.acl):
+            normal = self.rules.normalise(body.acl, ())
+            # Only an ACL that normalising leaves as it is, so that its bytes may go into txns.
+            if normal is not None and normal == body.acl:
+                if len(self._acls) >= KNOWN_ACLS_LIMIT:
+                    self._acls.clear()
+                out = bytearray(_INT.pack(len(normal)))
+                for entry in normal:
+                    entry.encode(out)
+                self._acls[bytes(out)] = normal
         return self._create(header.type, body.path, body.data, body.acl, body.flags, -1, header, request.identities)
 
     def _on_create_ttl(self, request: Request, header: TxnHeader) -> Any:
@@ -121,8 +166,22 @@ class Preparer:
         return self._delete(body.path, body.version, header, request.identities)
 
     def _on_set_data(self, request: Request, header: TxnHeader) -> Any:
-        body = SetDataRequest.decode(request.frame, 8)[0]
-        return self._set_data(body.path, body.data, body.version, header, request.identities)
+        frame = request.frame
+        # Decoded here for the same reason as in `_on_create`; whatever is unusual goes the long way.
+        try:
+            path_end = 12 + _INT.unpack_from(frame, 8)[0]
+            size = _INT.unpack_from(frame, path_end)[0]
+            data_end = path_end + 4 + size
+            version = _INT.unpack_from(frame, data_end)[0]
+            path = str(frame[12:path_end], "utf-8")
+        except (StructError, UnicodeDecodeError):
+            size = path_end = -1
+        if size < 0 or path_end < 12:
+            body = SetDataRequest.decode(frame, 8)[0]
+            return self._set_data(body.path, body.data, body.version, header, request.identities)
+        txn = self._set_data(path, frame[path_end + 4 : data_end], version, header, request.identities)
+        request.body = frame[8:data_end] + _INT.pack(txn.version)
+        return txn
 
     def _on_set_acl(self, request: Request, header: TxnHeader) -> Any:
         body = SetACLRequest.decode(request.frame, 8)[0]
@@ -265,8 +324,10 @@ class Preparer:
         self, path: str | None, data: bytes | None, version: int, header: TxnHeader, identities: Identities
     ) -> Any:
         self._check_session(header.client_id)
-        path = _valid(path)
-        node = self._find(path)
+        node = self.outstanding.find(path) if path else None
+        if node is None or path is None:
+            _valid(path)
+            raise Refusal(errors.NONODE)
         self._permit(node.acl, opcodes.PERM_WRITE, identities)
         if self.tree.quotas.paths:
             self._check_quota(path, (len(data) if data else 0) - (len(node.data) if node.data else 0), 0)
@@ -370,6 +431,11 @@ def _valid(path: str | None) -> str:
     if path is None or path_error(path) is not None:
         raise Refusal(errors.BADARGUMENTS)
     return path
+
+
+def _is_plain(entry: ACL) -> bool:
+    """Does the entry mean the same whoever sends it?"""
+    return entry.id.scheme != "auth"
 
 
 def _next_version(current: int, expected: int) -> int:

@@ -22,10 +22,14 @@ class Request:
 
     `identities` are those of the connection when the request arrived: a later auth packet does not change them.
     `zxid` is 0 until the request is a proposed write; `error` is set where the answer is settled before that.
+    A proposed write also has its `header` and `txn`, `digest` (the tree's, after it; -1 if not known) and, where
+    preparing it gave that for free, `body`: the txn's encoding without header and digest.
     """
 
     __slots__ = (
+        "body",
         "connection",
+        "digest",
         "error",
         "frame",
         "header",
@@ -59,3 +63,5 @@ class Request:
         self.zxid = 0
         self.header: TxnHeader | None = None
         self.txn: Any = None
+        self.digest = -1
+        self.body: bytes | None = None

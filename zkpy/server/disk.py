@@ -10,6 +10,7 @@ Either way nothing is acknowledged before its sync. An error of a write or a syn
 on disk.
 """
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
@@ -70,7 +71,7 @@ class Disk:
         if self.store.wants_snapshot():
             self.start_snapshot()
 
-    async def run(self, turn_done: "TurnDone") -> None:
+    async def run(self, turn_done: Callable[[], None]) -> None:
         """Sync in a thread whatever is handed over, for ever; `turn_done` goes on with what that committed."""
         while True:
             await self._wake.wait()

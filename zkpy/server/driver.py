@@ -68,7 +68,7 @@ class Driver:
         replica = self.replica
         now = now_ms()
         replica.begin(now, wall_ms())
-        more = self.hub.read(now)
+        more = self.hub.read(now, is_behind=self.disk.is_behind)
         if is_due:
             replica.wake()
         self.finish()

@@ -77,6 +77,8 @@ class Hub:
         self.links: dict[int, Link] = {}
         self._per_ip: dict[str, int] = {}
         self._paused: list[Link] = []
+        # Sockets that were ready when the turn was full: first in the next one, or those behind them would starve.
+        self._left: list[tuple[int, int]] = []
         self._accept_again_ms = 0
         self._listeners = {sock.fileno(): sock for sock in listeners}
         for fd in self._listeners:
@@ -93,52 +95,60 @@ class Hub:
 
     # --- in ----------------------------------------------------------------------------------------------------
 
-    def read(self, now_ms: int) -> bool:
-        """Take what has arrived and feed it to the replica. True if there may be more at once."""
+    def read(self, now_ms: int, *, is_behind: bool = False) -> bool:
+        """Take what has arrived and feed it to the replica. True if there may be more at once.
+
+        `is_behind`: the disk is busy, so what is in flight will not commit in this turn.
+        """
         in_flight = self.replica.keeper.in_flight
-        if self._paused and len(in_flight) <= self.outstanding_limit:
+        limit = self.outstanding_limit
+        if self._paused and len(in_flight) <= limit:
             self._unpause()
         if self._accept_again_ms and now_ms >= self._accept_again_ms:
             self._accept_again_ms = 0
             for fd in self._listeners:
                 self.epoll.modify(fd, _IN)
-        links = self.links
-        received = self.replica.received
         budget = TURN_BYTES
-        events = self.epoll.poll(0, TURN_SOCKETS)
-        for fd, mask in events:
-            link = links.get(fd)
+        events = self._left or self.epoll.poll(0, TURN_SOCKETS)
+        self._left = []
+        for at, (fd, mask) in enumerate(events):
+            link = self.links.get(fd)
             if link is None:
                 if fd in self._listeners:
                     self._accept(self._listeners[fd], now_ms)
                 continue
-            connection = link.connection
-            if mask & _OUT:
-                self._send_rest(link)
-                if mask == _OUT or link.fd not in links:
-                    continue
-            if not link.mask & _IN and not mask & (select.EPOLLHUP | select.EPOLLERR):
-                continue
-            if len(in_flight) > self.outstanding_limit and connection.waiting:
+            if len(in_flight) > limit and link.connection.waiting:
                 # globalOutstandingLimit: whoever has writes under way waits; the others are served.
-                link.is_paused = True
-                self._paused.append(link)
-                self._watch(link, link.mask & ~_IN)
-                continue
-            try:
-                data = link.sock.recv(READ_SIZE)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                self._close(link)
-                continue
-            received(connection, data)
-            budget -= len(data)
+                if is_behind:
+                    self._pause(link)
+                    continue
+                self._left = events[at:]
+                return True
+            budget -= self._serve(link, mask)
             if budget <= 0:
+                self._left = events[at + 1 :]
                 return True
         return len(events) == TURN_SOCKETS
+
+    def _serve(self, link: Link, mask: int) -> int:
+        """Do what one socket is ready for; how many bytes came."""
+        if mask & _OUT:
+            self._send_rest(link)
+            if link.fd not in self.links:
+                return 0
+        if not mask & ~_OUT:
+            return 0
+        try:
+            data = link.sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._close(link)
+            return 0
+        self.replica.received(link.connection, data)
+        return len(data)
 
     def _accept(self, listener: socket.socket, now_ms: int) -> None:
         for _ in range(TURN_ACCEPTS):
@@ -252,10 +262,16 @@ class Hub:
             link.mask = mask
             self.epoll.modify(link.fd, mask)
 
+    def _pause(self, link: Link) -> None:
+        if not link.is_paused:
+            link.is_paused = True
+            self._paused.append(link)
+            self._watch(link, link.mask & ~_IN)
+
     def _unpause(self) -> None:
         for link in self._paused:
             link.is_paused = False
-            if link.fd in self.links and not link.unsent:
+            if self.links.get(link.fd) is link and not link.unsent:
                 self._watch(link, _IN)
         self._paused.clear()
 
