@@ -10,3 +10,7 @@ A file imports only from lower floors, or from its own folder:
     6   cli, testing       for people at a terminal, and in their tests
         recipes            beside them all: for any ZooKeeper server
 """
+
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -138,7 +138,7 @@ class Preparer:
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
                 if flags in _SEQUENTIAL:
-                    start = txn.path.encode()
+                    start = (txn.path or "").encode()
                     start = _INT.pack(len(start)) + start
                 request.body = start + frame[path_end:-4] + _CREATE_TAIL.pack(txn.ephemeral, txn.parent_c_version)
             return txn

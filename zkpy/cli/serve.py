@@ -1,0 +1,114 @@
+"""`zkpy serve`: run a server until SIGTERM or SIGINT.
+
+Exit statuses are Apache's (ExitCode): 0 after a clean stop, 1 for an unexpected error, 2 for a bad configuration or
+call, 3 for a data directory that cannot be used.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+EXIT_UNEXPECTED: Final = 1
+EXIT_CONFIG: Final = 2
+EXIT_DATA: Final = 3
+
+
+@click.command()
+@click.argument("zoo_cfg", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), help="Client port; 0 = any free one. [default: 2181]")
+@click.option("--host", help="Address to listen on. [default: 127.0.0.1 without ZOO_CFG]")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where snapshots and logs live.")
+@click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object per line.")
+def serve(
+    zoo_cfg: Path | None, port: int | None, host: str | None, data_dir: Path | None, log_level: str, log_json: bool
+) -> None:
+    """Run a server. ZOO_CFG is a zoo.cfg as Apache's server takes it.
+
+    Without ZOO_CFG: a standalone server on 127.0.0.1:2181, with a data directory of its own under ~/.local/state/zkpy.
+    """
+    from zkpy.server.config import Config, ConfigError, load_config
+    from zkpy.server.logs import get_log, setup_logging
+
+    try:
+        setup_logging(log_level, as_json=log_json)
+    except ValueError:
+        raise click.BadParameter(f"{log_level!r} is not a log level", param_hint="--log-level") from None
+    given: dict[str, Any] = {}
+    if port is not None:
+        given["client_port"] = port
+    if host is not None:
+        given["client_address"] = host
+    try:
+        if zoo_cfg is None:
+            config = Config.standalone(data_dir or default_data_dir(2181 if port is None else port), **given)
+        else:
+            import attrs
+
+            config, notes = load_config(zoo_cfg, os.environ)
+            if data_dir is not None:
+                given["data_dir"] = given["data_log_dir"] = data_dir
+            config = attrs.evolve(config, **given)
+            log = get_log("zkpy.config")
+            for note in notes:
+                log.warning(note)
+    except ConfigError as error:
+        _fail(EXIT_CONFIG, str(error))
+    _run(config)
+
+
+def _run(config: Any) -> None:
+    import signal
+
+    import trio
+
+    from zkpy.server.server import serve as run_server
+    from zkpy.storage import StorageError
+
+    def on_serving(host: str, port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"zkpy serving on {shown}:{port} (data in {config.data_dir})")
+        sys.stdout.flush()
+
+    async def main() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def stop_on_signal() -> None:
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(stop_on_signal)
+                await run_server(config, on_serving=on_serving)
+
+    try:
+        trio.run(main, strict_exception_groups=False)
+    except StorageError as error:
+        _fail(EXIT_DATA, str(error))
+    except OSError as error:
+        _fail(EXIT_UNEXPECTED, _explain(error, config))
+
+
+def _explain(error: OSError, config: Any) -> str:
+    import errno
+
+    where = f"{config.client_address or '*'}:{config.client_port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use by another program: stop it, or choose another port (--port, clientPort)"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES) and error.filename is None:
+        return f"cannot listen on {where}: {error.strerror}"
+    return f"{error.filename or 'disk or network'}: {error.strerror or error}"
+
+
+def default_data_dir(port: int) -> Path:
+    """Where a server without a configuration file keeps its data: one directory per port."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "zkpy" / str(port)
+
+
+def _fail(status: int, text: str) -> None:
+    click.echo(f"zkpy: {text}", err=True)
+    sys.exit(status)

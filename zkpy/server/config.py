@@ -1,0 +1,285 @@
+"""zoo.cfg and flags → Config.
+
+A file is read as Apache reads it (`properties`), every key of 3.9 is known (`settings`). Where Apache takes a wrong
+value for the default in silence, this refuses it, naming key, value, file and line. One default is ours: old snapshots
+and logs are purged every hour unless `autopurge.purgeInterval` says otherwise (Apache: never).
+"""
+
+import difflib
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from zkpy.server import properties, settings
+from zkpy.server.settings import KEYS, OWN, SYSTEM, Key
+
+#: Environment variables whose -D options Apache's scripts pass to the server, the stronger one last.
+FLAG_VARIABLES: Final = ("JVMFLAGS", "SERVER_JVMFLAGS")
+
+MAX_INT: Final = 0x7FFFFFFF
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says what is wrong, where, and what would be right."""
+
+
+@attrs.frozen
+class Config:
+    """What a server is to do. Beside each field: its unit and Apache's key."""
+
+    data_dir: Path  # dataDir
+    data_log_dir: Path  # dataLogDir, by default dataDir
+    client_port: int = 2181  # clientPort; 0 = any free one
+    client_address: str = ""  # clientPortAddress; "" = all addresses
+    listen_backlog: int = -1  # clientPortListenBacklog; -1 = the server's choice
+    tick_time_ms: int = 3000  # tickTime
+    min_session_timeout_ms: int = 6000  # minSessionTimeout, by default 2 ticks
+    max_session_timeout_ms: int = 60000  # maxSessionTimeout, by default 20 ticks
+    max_client_cnxns: int = 60  # maxClientCnxns, per address; 0 = no limit
+    max_cnxns: int = 0  # maxCnxns, in all; 0 = no limit
+    tcp_keepalive: bool = False  # clientTcpKeepAlive
+    sessionless_timeout_ms: int = 10000  # nio.sessionlessCnxnTimeout
+    four_letter_whitelist: frozenset[str] = frozenset(("srvr",))  # 4lw.commands.whitelist; "*" in it = all
+    jute_maxbuffer: int = 0xFFFFF  # jute.maxbuffer, bytes
+    jute_extrasize: int = 0xFFFFF  # jute.maxbuffer.extrasize, bytes; by default jute.maxbuffer
+    global_outstanding_limit: int = 1000  # globalOutstandingLimit, requests
+    large_request_threshold: int = -1  # largeRequestThreshold, bytes; -1 = off
+    large_request_max_bytes: int = 100 * 1024 * 1024  # largeRequestMaxBytes
+    connection_throttle_tokens: int = 0  # connection_throttle_tokens; 0 = off
+    connection_throttle_fill_ms: int = 1  # connection_throttle_fill_time
+    connection_throttle_fill_count: int = 1  # connection_throttle_fill_count
+    enforce_quota: bool = False  # enforceQuota
+    skip_acl: bool = False  # skipACL
+    super_digest: str | None = None  # DigestAuthenticationProvider.superDigest
+    digest_alg: str = "SHA1"  # DigestAuthenticationProvider.digestAlg
+    digest_auth_enabled: bool = True  # DigestAuthenticationProvider.enabled
+    enforce_auth_enabled: bool = False  # enforce.auth.enabled
+    enforce_auth_schemes: tuple[str, ...] = ()  # enforce.auth.schemes
+    extended_types_enabled: bool = False  # extendedTypesEnabled: TTL nodes
+    container_check_interval_ms: int = 60000  # znode.container.checkIntervalMs
+    container_max_per_minute: int = 10000  # znode.container.maxPerMinute
+    container_max_never_used_ms: int = 0  # znode.container.maxNeverUsedIntervalMs; 0 = never
+    reconfig_enabled: bool = False  # reconfigEnabled
+    standalone_enabled: bool = True  # standaloneEnabled
+    close_session_txn_enabled: bool = True  # closeSessionTxn.enabled
+    digest_enabled: bool = True  # digest.enabled
+    serialize_last_processed_zxid: bool = True  # serializeLastProcessedZxid.enabled
+    snap_count: int = 100000  # snapCount, txns
+    snap_size_limit_kb: int = 4194304  # snapSizeLimitInKb; 0 or less = off
+    txn_log_size_limit_kb: int = -1  # txnLogSizeLimitInKb; -1 = off
+    pre_alloc_kb: int = 65536  # preAllocSize
+    force_sync: bool = True  # forceSync
+    fsync_warning_threshold_ms: int = 1000  # fsync.warningthresholdms
+    snapshot_trust_empty: bool = False  # snapshot.trust.empty
+    snapshot_compression: str = ""  # snapshot.compression.method: "", "gz", "snappy"
+    datadir_autocreate: bool = True  # datadir.autocreate
+    db_autocreate: bool = True  # db.autocreate
+    purge_interval_hours: int = 1  # autopurge.purgeInterval; 0 = off (Apache's default)
+    snap_retain_count: int = 3  # autopurge.snapRetainCount
+    init_limit: int = 0  # initLimit, ticks
+    sync_limit: int = 0  # syncLimit, ticks
+    dynamic_config_file: Path | None = None  # dynamicConfigFile
+
+    @classmethod
+    def standalone(cls, data_dir: Path, **fields: Any) -> "Config":
+        """A server of its own, without a file: on 127.0.0.1 unless `fields` say otherwise."""
+        return cls(data_dir=data_dir, **{"data_log_dir": data_dir, "client_address": "127.0.0.1", **fields})
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
+    """The configuration in `path`, and lines for the log. Raises ConfigError for what cannot be used."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: cannot read the configuration file") from error
+    try:
+        entries = properties.parse(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    reader = _Reader(path, environ)
+    for entry in entries:
+        reader.take(entry)
+    return reader.finish(), reader.notes
+
+
+class _Reader:
+    """Gathers the fields of a Config from one file and the -D options."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self.fields: dict[str, Any] = {}
+        self._places: dict[str, str] = {}  # field → where it was set
+        self._members: dict[str, tuple[str, int]] = {}  # server.N → (spec, line)
+        self._options = _options(environ)
+        if not path.is_absolute():
+            self.notes.append(f"{path} is relative to the working directory: an absolute path is safer")
+
+    def take(self, entry: properties.Entry) -> None:
+        name, value = entry.key.strip(), entry.value.strip()
+        where = f"{self.path}, line {entry.line}"
+        if name.startswith(settings.MEMBERSHIP):
+            self._members[name] = (value, entry.line)
+            return
+        key = _find(name)
+        if key is None:
+            self._unknown(name, where)
+            return
+        self._set(key, name, value, where)
+
+    def finish(self) -> Config:
+        for name, (value, where) in self._options.items():
+            key = _find(name)
+            if key is None or (key.where == OWN and name in KEYS):
+                continue  # another program's property, or one that Apache too reads from the file alone
+            if key.where != SYSTEM and key.field in self._places:
+                continue  # the file overrules -D
+            self._set(key, name, value, where)
+        fields = self.fields
+        self._check_membership()
+        if "data_dir" not in fields:
+            raise ConfigError(f"{self.path}: dataDir is not set: add a line such as dataDir=/var/lib/zookeeper")
+        if "client_port" not in fields:
+            raise ConfigError(
+                f"{self.path}: clientPortAddress is set but clientPort is not set"
+                if "client_address" in fields
+                else f"{self.path}: clientPort is not set: add a line such as clientPort=2181"
+            )
+        fields.setdefault("data_log_dir", fields["data_dir"])
+        tick_ms = fields.get("tick_time_ms", 3000)
+        for field, ticks in (("min_session_timeout_ms", 2), ("max_session_timeout_ms", 20)):
+            if fields.get(field, -1) == -1:
+                fields[field] = tick_ms * ticks
+        if fields["min_session_timeout_ms"] > fields["max_session_timeout_ms"]:
+            raise ConfigError(
+                f"{self.path}: minSessionTimeout must not be larger than maxSessionTimeout"
+                f" ({fields['min_session_timeout_ms']} > {fields['max_session_timeout_ms']} ms)"
+            )
+        if fields.get("snap_retain_count", 3) < 3:
+            self.notes.append(f"autopurge.snapRetainCount={fields['snap_retain_count']} is raised to 3, the least")
+            fields["snap_retain_count"] = 3
+        fields["purge_interval_hours"] = max(0, fields.get("purge_interval_hours", 1))
+        if "four_letter_whitelist" in fields:
+            fields["four_letter_whitelist"] = frozenset(fields["four_letter_whitelist"])
+        if fields.get("enforce_auth_enabled"):
+            schemes = fields.get("enforce_auth_schemes", ())
+            known = {"ip", "digest"} if fields.get("digest_auth_enabled", True) else {"ip"}
+            if not schemes or not set(schemes) <= known:
+                raise ConfigError(
+                    f"{self._places['enforce_auth_enabled']}: enforce.auth.enabled needs enforce.auth.schemes to list"
+                    f" schemes of this server ({', '.join(sorted(known))}), not {','.join(schemes) or 'nothing'!r}"
+                )
+        fields.setdefault("jute_extrasize", max(1024, fields.get("jute_maxbuffer", 0xFFFFF)))
+        return Config(**fields)
+
+    def _set(self, key: Key, name: str, value: str, where: str) -> None:
+        parsed = _parse(key, name, value, where)
+        if key.field is None:
+            self.notes.append(f"{where}: {name} has no effect: {key.why}")
+            return
+        self.fields[key.field] = parsed
+        self._places[key.field] = where
+
+    def _unknown(self, name: str, where: str) -> None:
+        plain = name.removeprefix("zookeeper.")
+        for prefix, why in settings.FAMILIES.items():
+            if plain.startswith(prefix):
+                self.notes.append(f"{where}: {name} has no effect: {why}")
+                return
+        near = difflib.get_close_matches(plain, KEYS, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        self.notes.append(f"{where}: {name} is not a key of ZooKeeper 3.9 and has no effect{hint}")
+
+    def _check_membership(self) -> None:
+        """Refuse an ensemble; take a lone server line as Apache does, for a standalone server."""
+        voters = [
+            (name, spec, line)
+            for name, (spec, line) in self._members.items()
+            if name.startswith("server.") and not spec.partition(";")[0].endswith(":observer")
+        ]
+        if len(voters) > 1 or (voters and not self.fields.get("standalone_enabled", True)):
+            lines = ", ".join(f"{name} (line {line})" for name, _, line in voters)
+            raise ConfigError(
+                f"{self.path}: {lines} describe an ensemble, which is not supported yet:"
+                " remove them to run a standalone server"
+            )
+        if self.fields.get("dynamic_config_file") is not None:
+            raise ConfigError(
+                f"{self._places['dynamic_config_file']}: dynamicConfigFile describes an ensemble, which is not"
+                " supported yet: remove it to run a standalone server"
+            )
+        if voters:
+            name, spec, line = voters[0]
+            self.notes.append(
+                f"{self.path}, line {line}: Invalid configuration, only one server specified (ignoring {name})"
+            )
+            client = spec.partition(";")[2].rpartition(":")
+            if client[2].isdigit() and "client_port" not in self.fields:
+                self.fields["client_port"] = int(client[2])
+
+
+def _options(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The -D options in the environment: name → (value, where it stands)."""
+    found = {}
+    for variable in FLAG_VARIABLES:
+        try:
+            words = shlex.split(environ.get(variable, ""))
+        except ValueError as error:
+            raise ConfigError(f"environment variable {variable}: {error}") from error
+        for word in words:
+            if word.startswith("-D"):
+                name, _, value = word[2:].partition("=")
+                found[name] = (value, f"environment variable {variable}")
+    return found
+
+
+def _find(name: str) -> Key | None:
+    """The key that is spelled `name`, with or without the prefix of system properties."""
+    key = KEYS.get(name)
+    if key is None and name.startswith("zookeeper."):
+        key = KEYS.get(name.removeprefix("zookeeper."))
+        if key is not None and key.where == OWN:
+            return None
+    return key
+
+
+def _parse(key: Key, name: str, value: str, where: str) -> Any:
+    """`value` as the key's kind. Raises ConfigError with key, value, place and what would be right."""
+
+    def wrong(right: str) -> ConfigError:
+        return ConfigError(f"{where}: {name}={value}: {right}")
+
+    if key.kind == "int":
+        try:
+            number = int(value)
+        except ValueError:
+            raise wrong("it must be a whole number") from None
+        low = -MAX_INT - 1 if key.low is None else key.low
+        high = (1 << 63) - 1 if key.high is None else key.high
+        if not low <= number <= high:
+            raise wrong(f"it must be at least {low}" if number < low else f"it must be at most {high}")
+        return number
+    lowered = value.lower()
+    if key.kind in ("bool", "flag"):
+        if lowered not in ("true", "false"):
+            raise wrong(f"Invalid option {value} for {name}. Choose 'true' or 'false.'")
+        return lowered == "true"
+    if key.kind in ("yes", "on"):
+        if lowered not in ("yes", "no"):
+            raise wrong("it must be yes or no")
+        return lowered == "yes"
+    if key.kind == "choice":
+        for choice in key.choices:
+            if choice.lower() == lowered:
+                return choice
+        raise wrong(f"it must be one of {', '.join(choice or 'nothing at all' for choice in key.choices)}")
+    if key.kind == "words":
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    if key.kind == "path":
+        if not value:
+            raise wrong("it must name a directory or file")
+        return Path(value)
+    return value

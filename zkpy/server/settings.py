@@ -1,0 +1,237 @@
+"""Every key of zoo.cfg in 3.9: what it means here, or why it means nothing here.
+
+    own        a field of Apache's QuorumPeerConfig: in the file only
+    property   in Apache a Java system property `zookeeper.<key>`: in the file by either spelling, or as -D option
+    system     in Apache a system property and nothing else (jute.maxbuffer …): here in the file by either spelling too
+
+`field` names the field of `zkpy.server.config.Config`; a key without one is accepted and has no effect, `why` says so
+in the log. Sources: QuorumPeerConfig.parseProperties, and the class that reads each property.
+"""
+
+from typing import Final
+
+import attrs
+
+OWN: Final = "own"
+PROPERTY: Final = "property"
+SYSTEM: Final = "system"
+
+
+@attrs.frozen
+class Key:
+    """One key. `kind`: int, bool (true or false and nothing else), flag (true, else false), yes (`yes`, else false),
+    on (`no` means false), str, path, words (comma list), choice. `low` and `high` bound an int, inclusively."""
+
+    name: str
+    kind: str
+    field: str | None = None
+    low: int | None = None
+    high: int | None = None
+    choices: tuple[str, ...] = ()
+    why: str = ""
+    where: str = PROPERTY
+
+
+_JVM: Final = "it tunes the Java server"
+_QUORUM: Final = "it concerns ensembles, which are not supported yet"
+_TLS: Final = "TLS is not supported yet"
+_SASL: Final = "SASL is not supported yet"
+_ADMIN: Final = "the AdminServer is not supported yet"
+_METRICS: Final = "metrics providers are not supported yet"
+_AUDIT: Final = "the audit log is not supported yet"
+_LATER: Final = "it is not supported yet"
+_PORT: Final = 65535
+
+
+def _own(name: str, kind: str, field: str | None = None, low: int | None = None, high: int | None = None) -> Key:
+    return Key(name, kind, field, low, high, where=OWN)
+
+
+def _none(why: str, kind: str, *names: str, where: str = PROPERTY) -> list[Key]:
+    return [Key(name, kind, why=why, where=where) for name in names]
+
+
+_TLS_SUFFIXES: Final = (
+    "keyStore.location", "keyStore.password", "keyStore.passwordPath", "keyStore.type",
+    "trustStore.location", "trustStore.password", "trustStore.passwordPath", "trustStore.type",
+    "protocol", "enabledProtocols", "ciphersuites", "hostnameVerification", "clientHostnameVerification",
+    "allowReverseDnsLookup", "crl", "ocsp", "clientAuth", "handshakeDetectionTimeoutMillis", "context.supplier.class",
+)  # fmt: skip
+
+KEYS: Final[dict[str, Key]] = {
+    key.name: key
+    for key in [
+        _own("dataDir", "path", "data_dir"),
+        _own("dataLogDir", "path", "data_log_dir"),
+        _own("clientPort", "int", "client_port", 0, _PORT),
+        _own("clientPortAddress", "str", "client_address"),
+        _own("clientPortListenBacklog", "int", "listen_backlog", -1),
+        _own("tickTime", "int", "tick_time_ms", 1),
+        _own("maxClientCnxns", "int", "max_client_cnxns", 0),
+        _own("minSessionTimeout", "int", "min_session_timeout_ms", -1),
+        _own("maxSessionTimeout", "int", "max_session_timeout_ms", -1),
+        _own("autopurge.snapRetainCount", "int", "snap_retain_count", 0),
+        _own("autopurge.purgeInterval", "int", "purge_interval_hours"),
+        _own("reconfigEnabled", "bool", "reconfig_enabled"),
+        _own("standaloneEnabled", "bool", "standalone_enabled"),
+        _own("initLimit", "int", "init_limit", 0),
+        _own("syncLimit", "int", "sync_limit", 0),
+        _own("dynamicConfigFile", "path", "dynamic_config_file"),
+        *_none(_TLS, "int", "secureClientPort", where=OWN),
+        *_none(_TLS, "str", "secureClientPortAddress", where=OWN),
+        *_none(_TLS, "bool", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles", where=OWN),
+        *_none(_QUORUM, "int", "observerMasterPort", "connectToLearnerMasterLimit", "electionAlg", where=OWN),
+        *_none(_QUORUM, "bool", "quorumListenOnAllIPs", "syncEnabled", "multiAddress.enabled", where=OWN),
+        *_none(_QUORUM, "int", "multiAddress.reachabilityCheckTimeoutMs", where=OWN),
+        *_none(_QUORUM, "bool", "multiAddress.reachabilityCheckEnabled", where=OWN),
+        *_none(_QUORUM, "str", "peerType", "oraclePath", where=OWN),
+        *_none(_QUORUM, "bool", "localSessionsEnabled", "localSessionsUpgradingEnabled", where=OWN),
+        *_none(_SASL, "bool", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl", where=OWN),
+        *_none(_SASL, "bool", "quorum.auth.learnerRequireSasl", where=OWN),
+        *_none(_SASL, "str", "quorum.auth.server.saslLoginContext", "quorum.auth.learner.saslLoginContext", where=OWN),
+        *_none(_SASL, "str", "quorum.auth.kerberos.servicePrincipal", where=OWN),
+        *_none(_JVM, "int", "quorum.cnxn.threads.size", where=OWN),
+        *_none(_JVM, "bool", "jvm.pause.monitor", where=OWN),
+        *_none(_JVM, "int", "jvm.pause.info-threshold.ms", "jvm.pause.warn-threshold.ms", where=OWN),
+        *_none(_JVM, "int", "jvm.pause.sleep.time.ms", where=OWN),
+        *_none(_METRICS, "str", "metricsProvider.className", where=OWN),
+        # Requests, memory, responses
+        Key("globalOutstandingLimit", "int", "global_outstanding_limit", 1),
+        Key("skipACL", "yes", "skip_acl"),
+        Key("enforceQuota", "flag", "enforce_quota"),
+        Key("digest.enabled", "flag", "digest_enabled"),
+        Key("serializeLastProcessedZxid.enabled", "flag", "serialize_last_processed_zxid"),
+        Key("closeSessionTxn.enabled", "flag", "close_session_txn_enabled"),
+        Key("extendedTypesEnabled", "flag", "extended_types_enabled"),
+        Key("largeRequestMaxBytes", "int", "large_request_max_bytes"),
+        Key("largeRequestThreshold", "int", "large_request_threshold"),
+        *_none(_QUORUM, "flag", "enableEagerACLCheck"),
+        *_none(_SASL, "str", "superUser"),
+        *_none("owners are always written as 3.5.4 and later do", "flag", "emulate353TTLNodes"),
+        *_none(
+            "no request waits in a throttler here", "int", "throttled_op_wait_time", "request_throttle_max_requests"
+        ),
+        *_none("no request waits in a throttler here", "int", "request_throttle_stall_time"),
+        *_none("no request waits in a throttler here", "int", "request_throttler.shutdownTimeout"),
+        *_none("no request waits in a throttler here", "flag", "request_throttle_drop_stale"),
+        *_none("no request waits in a throttler here", "flag", "request_stale_connection_check"),
+        *_none("no request waits in a throttler here", "flag", "request_stale_latency_check"),
+        *_none("the cache of encoded answers has a fixed size", "int", "maxResponseCacheSize"),
+        *_none("the cache of encoded answers has a fixed size", "int", "maxGetChildrenResponseCacheSize"),
+        *_none(_JVM, "int", "intBufferStartingSizeBytes", "bitHashCacheSize"),
+        *_none(_LATER, "flag", "pathStats.enabled"),
+        *_none(_LATER, "int", "pathStats.slotCapacity", "pathStats.slotDuration", "pathStats.maxDepth"),
+        *_none(_LATER, "int", "pathStats.initialDelay", "pathStats.delay", "pathStats.topPathMax"),
+        *_none(_LATER, "str", "pathStats.sampleRate"),
+        # Log, snapshots, database
+        Key("snapCount", "int", "snap_count", 2),
+        Key("snapSizeLimitInKb", "int", "snap_size_limit_kb"),
+        Key("txnLogSizeLimitInKb", "int", "txn_log_size_limit_kb"),
+        Key("preAllocSize", "int", "pre_alloc_kb", 0),
+        Key("forceSync", "on", "force_sync"),
+        Key("fsync.warningthresholdms", "int", "fsync_warning_threshold_ms", 0),
+        Key("snapshot.trust.empty", "flag", "snapshot_trust_empty"),
+        Key("snapshot.compression.method", "choice", "snapshot_compression", choices=("", "gz", "snappy")),
+        Key("datadir.autocreate", "flag", "datadir_autocreate"),
+        Key("db.autocreate", "flag", "db_autocreate"),
+        *_none("a turn is the batch here", "int", "flushDelay", "maxWriteQueuePollTime", "maxBatchSize"),
+        *_none(_QUORUM, "int", "commitLogCount"),
+        *_none(_QUORUM, "str", "snapshotSizeFactor"),
+        *_none(_QUORUM, "flag", "forceSnapshotSync", "test.allowDiscontinuousProposals"),
+        *_none(_LATER, "str", "testingonly.initialZxid"),
+        # Connections
+        Key("maxCnxns", "int", "max_cnxns", 0),
+        Key("4lw.commands.whitelist", "words", "four_letter_whitelist"),
+        Key("clientTcpKeepAlive", "flag", "tcp_keepalive"),
+        Key("nio.sessionlessCnxnTimeout", "int", "sessionless_timeout_ms", 1),
+        *_none(_QUORUM, "flag", "tcpKeepAlive"),
+        *_none(_JVM, "str", "serverCnxnFactory"),
+        *_none(_JVM, "int", "nio.numSelectorThreads", "nio.numWorkerThreads", "nio.directBufferBytes"),
+        *_none(_JVM, "int", "nio.shutdownTimeout"),
+        *_none(_JVM, "flag", "netty.advancedFlowControl.enabled"),
+        *_none(_TLS, "int", "netty.server.outstandingHandshake.limit"),
+        *_none(_TLS, "flag", "netty.server.earlyDropSecureConnectionHandshakes"),
+        *_none(_TLS, "flag", "client.portUnification", "client.certReload", "fips-mode"),
+        Key("connection_throttle_tokens", "int", "connection_throttle_tokens", 0),
+        Key("connection_throttle_fill_time", "int", "connection_throttle_fill_ms", 1),
+        Key("connection_throttle_fill_count", "int", "connection_throttle_fill_count", 1),
+        *_none(_LATER, "int", "connection_throttle_freeze_time", "connection_throttle_global_session_weight"),
+        *_none(_LATER, "int", "connection_throttle_renew_session_weight", "connection_throttle_local_session_weight"),
+        *_none(_LATER, "str", "connection_throttle_drop_increase", "connection_throttle_drop_decrease"),
+        *_none(_LATER, "str", "connection_throttle_decrease_ratio"),
+        *_none(_LATER, "flag", "connection_throttle_weight_enabled"),
+        # Quorum and election
+        *_none(_QUORUM, "int", "cnxTimeout", "quorumCnxnTimeoutMs", "electionPortBindRetry"),
+        *_none(_QUORUM, "int", "fastleader.minNotificationInterval", "fastleader.maxNotificationInterval"),
+        *_none(_QUORUM, "on", "leaderServes"),
+        *_none(_QUORUM, "int", "leader.maxTimeToWaitForEpoch", "leader.ackLoggingFrequency"),
+        *_none(_QUORUM, "int", "leader.maxConcurrentSnapSyncs", "leader.maxConcurrentDiffSyncs"),
+        *_none(_JVM, "flag", "leader.closeSocketAsync", "learner.closeSocketAsync", "learner.asyncSending"),
+        *_none(_QUORUM, "int", "leaderConnectDelayDuringRetryMs", "observer.reconnectDelayMs"),
+        *_none(_QUORUM, "int", "observer.election.DelayMs", "observerMaster.sizeLimit"),
+        *_none(_QUORUM, "flag", "follower.skipLearnerRequestToNextProcessor", "observer.syncEnabled"),
+        *_none(_QUORUM, "flag", "forward_learner_requests_to_commit_processor_disabled"),
+        *_none(_QUORUM, "flag", "learner.nodelay"),
+        *_none(_JVM, "int", "messageTracker.BufferSize", "commitProcessor.numWorkerThreads"),
+        *_none(_JVM, "flag", "messageTracker.Enabled"),
+        *_none(_JVM, "int", "commitProcessor.maxReadBatchSize", "commitProcessor.maxCommitBatchSize"),
+        *_none(_JVM, "int", "commitProcessor.shutdownTimeout"),
+        # Watches
+        *_none(_JVM, "str", "watchManagerName"),
+        *_none(_JVM, "int", "watcherCleanThreshold", "watcherCleanIntervalInSeconds", "watcherCleanThreadsNum"),
+        *_none(_JVM, "int", "maxInProcessingDeadWatchers"),
+        # Authentication, audit, admin, TLS
+        Key("DigestAuthenticationProvider.superDigest", "str", "super_digest"),
+        Key("DigestAuthenticationProvider.enabled", "flag", "digest_auth_enabled"),
+        Key(
+            "DigestAuthenticationProvider.digestAlg",
+            "choice",
+            "digest_alg",
+            choices=("SHA1", "SHA-1", "MD5", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA3-256", "SHA3-512"),
+        ),
+        Key("enforce.auth.enabled", "flag", "enforce_auth_enabled"),
+        Key("enforce.auth.schemes", "words", "enforce_auth_schemes"),
+        *_none(_SASL, "flag", "sessionRequireClientSASLAuth", "allowSaslFailedClients"),
+        *_none(_SASL, "str", "sasl.serverconfig", "security.auth_to_local", "server.realm"),
+        *_none(_SASL, "str", "letAnySaslUserDoX", "kinit", "requireKerberosConfig"),
+        *_none(_SASL, "flag", "kerberos.removeHostFromPrincipal", "kerberos.removeRealmFromPrincipal"),
+        *_none(_SASL, "flag", "kerberos.canonicalizeHostNames"),
+        *_none(_SASL, "int", "kerberos.minReLoginTimeMs"),
+        *_none(_SASL, "str", "SASLAuthenticationProvider.superPassword"),
+        *_none(_TLS, "str", "X509AuthenticationProvider.superUser"),
+        *_none(_LATER, "str", "ensembleAuthName"),
+        *_none(_LATER, "flag", "IPAuthenticationProvider.usexforwardedfor"),
+        *_none(_AUDIT, "flag", "audit.enable"),
+        *_none(_AUDIT, "str", "audit.impl.class"),
+        *_none(_ADMIN, "flag", "admin.enableServer", "admin.portUnification", "admin.forceHttps"),
+        *_none(_ADMIN, "flag", "admin.needClientAuth", "admin.snapshot.enabled", "admin.restore.enabled"),
+        *_none(_ADMIN, "int", "admin.serverPort", "admin.idleTimeout", "admin.httpVersion"),
+        *_none(_ADMIN, "int", "admin.rateLimiterIntervalInMS"),
+        *_none(_ADMIN, "str", "admin.serverAddress", "admin.commandURL"),
+        *_none(_TLS, "str", *(f"ssl.{suffix}" for suffix in _TLS_SUFFIXES)),
+        *_none(_TLS, "str", *(f"ssl.quorum.{suffix}" for suffix in _TLS_SUFFIXES)),
+        *_none(_TLS, "str", "ssl.authProvider", "ssl.sslProvider"),
+        # Only as real system properties
+        Key("jute.maxbuffer", "int", "jute_maxbuffer", 0, 0x7FFFFFFF, where=SYSTEM),
+        Key("jute.maxbuffer.extrasize", "int", "jute_extrasize", 0, 0x7FFFFFFF, where=SYSTEM),
+        Key("znode.container.checkIntervalMs", "int", "container_check_interval_ms", 1, where=SYSTEM),
+        Key("znode.container.maxPerMinute", "int", "container_max_per_minute", 1, where=SYSTEM),
+        Key("znode.container.maxNeverUsedIntervalMs", "int", "container_max_never_used_ms", 0, where=SYSTEM),
+        *_none(_QUORUM, "flag", "readonlymode.enabled", where=SYSTEM),
+        *_none(_QUORUM, "flag", "leader.nodelay", "follower.nodelay", where=SYSTEM),
+        *_none(_SASL, "str", "java.security.auth.login.config", "java.security.krb5.conf", where=SYSTEM),
+        *_none(_SASL, "str", "sun.security.jgss.native", where=SYSTEM),
+        *_none(_TLS, "str", "jdk.tls.rejectClientInitiatedRenegotiation", where=SYSTEM),
+    ]
+}
+
+#: Families of keys of which every member is accepted and has no effect: prefix → why.
+FAMILIES: Final[dict[str, str]] = {
+    "metricsProvider.": _METRICS,
+    "authProvider.": _LATER,
+    "superUser.": _SASL,
+    "jmx.log4j.": _JVM,
+}
+
+#: Lines that describe an ensemble.
+MEMBERSHIP: Final = ("server.", "group.", "weight.")
