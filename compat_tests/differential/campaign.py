@@ -25,7 +25,7 @@ from .runner import Recording, run
 from .wire import CONNECT_REQUEST, NoReply, Wire, encode
 
 # Past this a shrunk story is told as it is.
-SHRINK_S = 30.0
+SHRINK_S = 20.0
 START_S = 30.0
 
 
@@ -112,6 +112,7 @@ class Campaign:
     right: tuple[str, Start]
     configuration: Configuration
     exact_zxids: bool = False
+    gentle: bool = False
     # Seconds spent by each server's runs and in all; the test prints them.
     spent_s: list[float] = field(default_factory=lambda: [0.0, 0.0])
     programs: int = 0
@@ -121,6 +122,7 @@ class Campaign:
         self._stack = ExitStack()
         self._pair: tuple[Address, Address] | None = None
         self._roots = 0
+        self._known: set[tuple[object, ...]] = set()
         self._threads = ThreadPoolExecutor(2)
 
     @property
@@ -138,15 +140,20 @@ class Campaign:
         self._pair = None
 
     def try_seeds(self, seeds: Iterable[int], steps: int) -> Iterator[tuple[Program, Finding | None]]:
-        """Runs the program of each seed; yields it with the finding, if the servers parted."""
+        """Runs the program of each seed; yields it with the finding, if the servers parted.
+
+        Of findings with the same signature only the first is shrunk.
+        """
         for seed in seeds:
-            program = generate(seed, steps, self.configuration.extended)
+            program = generate(seed, steps, self.configuration.extended, self.gentle)
             difference = self.difference(program)
             self.programs += 1
             self.steps += program.steps
             finding = None
             if difference is not None:
-                program, difference = self.shrink(program, difference)
+                if difference.signature not in self._known:
+                    self._known.add(difference.signature)
+                    program, difference = self.shrink(program, difference)
                 finding = Finding(seed, self.configuration.name, program, difference, self.names)
                 self.restart()
             yield program, finding

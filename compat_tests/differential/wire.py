@@ -15,7 +15,7 @@ NOTIFICATION_XID = -1
 PING_XID = -2
 
 # A reply that takes longer than this is taken as "no reply". Far above any fsync, far below a session timeout.
-REPLY_TIMEOUT_S = 8.0
+REPLY_TIMEOUT_S = 4.0
 
 ID = (("scheme", "ustring"), ("id", "ustring"))
 ACL = (("perms", "int"), ("id", ID))
@@ -187,7 +187,7 @@ def encode_multi(parts: list[tuple[int, bytes]], end: bool = True) -> bytes:
 
 def decode_multi(data: bytes, at: int) -> tuple[list[dict[str, Any]], int]:
     """The results of a multi or multiRead reply: header fields and body of each, end marker checked and left out."""
-    results = []
+    results: list[dict[str, Any]] = []
     while True:
         header, at = decode(MULTI_HEADER, data, at)
         if header["done"]:
@@ -206,9 +206,10 @@ def decode_reply(op: str | None, frame: bytes) -> dict[str, Any]:
     What is left behind the record, or all of the body when it cannot be read, stands under "rest".
     """
     try:
-        reply, at = decode(REPLY_HEADER, frame, 0)
+        header, at = decode(REPLY_HEADER, frame, 0)
     except Undecodable:
         return {"rest": frame}
+    reply: dict[str, Any] = header
     body_at = at
     try:
         if reply["err"] == 0 and op is not None and at < len(frame):
@@ -234,7 +235,7 @@ def decode_event(frame: bytes) -> dict[str, Any]:
         event, at = decode(WATCHER_EVENT, frame, at)
     except Undecodable:
         return {"rest": frame}
-    result = {"zxid": header["zxid"], "err": header["err"], **event}
+    result: dict[str, Any] = {"zxid": header["zxid"], "err": header["err"], **event}
     if at < len(frame):
         result["rest"] = frame[at:]
     return result
@@ -243,7 +244,8 @@ def decode_event(frame: bytes) -> dict[str, Any]:
 def decode_connect_response(frame: bytes) -> dict[str, Any]:
     """A handshake's answer; "readOnly" is there only if the server sent it."""
     try:
-        response, at = decode(CONNECT_RESPONSE, frame, 0)
+        record, at = decode(CONNECT_RESPONSE, frame, 0)
+        response: dict[str, Any] = record
         if at < len(frame):
             response["readOnly"], at = decode("bool", frame, at)
     except Undecodable:
