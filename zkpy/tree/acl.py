@@ -27,6 +27,9 @@ class Acl(list[ACL]):
         # An empty ACL denies nothing (ZooKeeperServer.checkACL).
         self.world: int = world if self else -1
 
+    # Interned, so equal means identical: an Acl can be a key, at the price of a pointer.
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
     @property
     def key(self) -> AclKey:
         """The ACL as a hashable value: (perms, scheme, id) per entry, in order."""
@@ -44,6 +47,11 @@ def intern(entries: Iterable[ACL]) -> Acl:
         return entries
     acl = Acl(entries)
     return _interned.setdefault(acl.key, acl)
+
+
+def interned() -> list[Acl]:
+    """Every ACL in use, by whichever tree: what a snapshot has to name (naming more does no harm)."""
+    return list(_interned.values())
 
 
 def from_key(key: Iterable[tuple[int, str | None, str | None]]) -> Acl:
