@@ -203,7 +203,8 @@ def first_difference(left: Recording, right: Recording, exact_zxids: bool = Fals
     for (turn, ours), (other_turn, theirs) in pairs:
         if turn != other_turn:
             return Difference(min(turn, other_turn), 0, 0, None, None, ("turn",))
-        for conn in sorted(ours.keys() | theirs.keys()):
+        # The acting connection was heard first: its reply tells more than the events that follow from it.
+        for conn in dict.fromkeys((*ours, *theirs)):
             difference = _in_frames(turn, conn, ours.get(conn, []), theirs.get(conn, []))
             if difference is not None:
                 return difference
