@@ -85,11 +85,22 @@ def _run(config: Any) -> None:
                 await run_server(config, on_serving=on_serving)
 
     try:
-        trio.run(main, strict_exception_groups=False)
-    except StorageError as error:
-        _fail(EXIT_DATA, str(error))
-    except OSError as error:
-        _fail(EXIT_UNEXPECTED, _explain(error, config))
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        error = _only_one(group)
+        if isinstance(error, StorageError):
+            _fail(EXIT_DATA, str(error))
+        if isinstance(error, OSError):
+            _fail(EXIT_UNEXPECTED, _explain(error, config))
+        raise
+
+
+def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong, if it is one thing; else the group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _explain(error: OSError, config: Any) -> str:

@@ -1,10 +1,10 @@
 """The disk: the log at the pace that this disk allows, and snapshots in slices between turns.
 
 A sync of 0.2 ms is cheaper in the turn than a thread is; a sync of 10 ms is not to be waited for by reads. So the
-time of each sync is measured, and the batch goes to a thread once it has been slow for a while (and back).
+time of each sync is measured, and the batch goes to a thread while syncs are slow.
 
-    in the turn   append ─ write ─ sync ─ synced                          reads of this turn wait for the sync
-    in a thread   append ┄ (write ─ sync) ┄ synced in a later turn        the next batch gathers meanwhile
+    in the turn   append ─ write, sync ─ synced                           reads of this turn wait for the sync
+    in a thread   append ┄ (write, sync) ┄ synced in a later turn         the next batch gathers meanwhile
 
 Either way nothing is acknowledged before its sync. An error of a write or a sync is fatal: nobody knows then what is
 on disk.
@@ -16,7 +16,6 @@ from typing import Final
 
 import trio
 
-from zkpy.keeper.statistics import Statistics
 from zkpy.replica import Replica
 from zkpy.server.logs import get_log
 from zkpy.storage import SnapshotWriter, Store
@@ -29,7 +28,7 @@ SLOW_SYNC_S: Final = 0.002
 QUICK_SYNC_S: Final = 0.001
 #: Weight of the newest sync in the average.
 _WEIGHT: Final = 0.1
-#: What one slice of a snapshot may write: about two milliseconds of work.
+#: What one slice of a snapshot may write: a few milliseconds of work.
 SLICE_BYTES: Final = 1 << 18
 
 
@@ -37,70 +36,122 @@ class Disk:
     """Owner of the open log and of the snapshot under way."""
 
     def __init__(self, replica: Replica, store: Store, *, slow_warning_ms: int = 1000) -> None:
+        """Keep what `replica` decides in `store`; a sync of `slow_warning_ms` or more is worth a line in the log."""
         self.replica = replica
         self.store = store
         self.log = store.log
-        self.statistics: Statistics = replica.keeper.statistics
         self.slow_warning_ms = slow_warning_ms
         self.average_s = 0.0
         self.is_threaded = False
-        self.snapshot: SnapshotWriter | None = None
-        self._snapshot_started_s = 0.0
-        self._finishing = False
+        self._statistics = replica.keeper.statistics
         # The newest token appended and not synced, for the thread; -1 when there is nothing to sync.
         self._token = -1
-        self._syncing = False
-        self._wake = trio.Event()
+        self._is_syncing = False
+        self._wake_sync = trio.Event()
+        # The snapshot being written in slices, and the one that only has to be made durable.
+        self._snapshot: SnapshotWriter | None = None
+        self._written: SnapshotWriter | None = None
+        self._snapshot_began_s = 0.0
+        self._wake_finish = trio.Event()
+
+    @property
+    def has_work(self) -> bool:
+        """Is there a slice to write in the next turn?"""
+        return self._snapshot is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Is a sync under way in the thread, so that writes will not commit in this turn?"""
+        return self._is_syncing or self._token >= 0
 
     # --- the log -----------------------------------------------------------------------------------------------
 
     def carry_out(self, ready: Ready) -> None:
         """Append the batch; in the quick mode also sync it, and tell the replica."""
         append = self.log.append
+        size = 0
         for zxid, entry in ready.append:
             append(zxid, entry)
-        if self.is_threaded or self._syncing:
+            size += len(entry)
+        if self.is_threaded or self.is_behind:
             self._token = ready.token
-            self._wake.set()
+            self._wake_sync.set()
         else:
-            self.log.write()
             started = perf_counter()
-            self.log.sync()
+            self.log.commit(self.log.take())
             self._measure(perf_counter() - started)
             self.replica.synced(ready.token)
-        if self.store.wants_snapshot():
+        if self.store.wants_snapshot(len(ready.append), size):
             self.start_snapshot()
 
-    async def run(self, turn_done: Callable[[], None]) -> None:
-        """Sync in a thread whatever is handed over, for ever; `turn_done` goes on with what that committed."""
+    async def sync_slowly(self, finish_turn: Callable[[], None]) -> None:
+        """Write and sync in a thread whatever `carry_out` leaves, for ever; `finish_turn` goes on with its outcome."""
         while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
+            await self._wake_sync.wait()
+            self._wake_sync = trio.Event()
             token, self._token = self._token, -1
             if token < 0:
                 continue
-            self._syncing = True
             batch = self.log.take()
+            self._is_syncing = True
             started = perf_counter()
             await trio.to_thread.run_sync(self.log.commit, batch)
+            self._is_syncing = False
             self._measure(perf_counter() - started)
-            self._syncing = False
             self.replica.synced(token)
-            turn_done()
+            finish_turn()
 
     def _measure(self, took_s: float) -> None:
         self.average_s += (took_s - self.average_s) * _WEIGHT
         took_ms = int(took_s * 1000)
-        statistics = self.statistics
+        statistics = self._statistics
         statistics.syncs += 1
         statistics.sync_total_ms += took_ms
-        statistics.sync_max_ms = max(statistics.sync_max_ms, took_ms)
+        if took_ms > statistics.sync_max_ms:
+            statistics.sync_max_ms = took_ms
         if took_ms >= self.slow_warning_ms:
             statistics.slow_syncs += 1
             log.warning("slow sync of the txn log", took_ms=took_ms, file=self.log.current_path)
         if self.is_threaded:
             if self.average_s < QUICK_SYNC_S:
                 self.is_threaded = False
+                log.info("syncs are quick again: back in the turn", average_ms=round(self.average_s * 1000, 1))
         elif self.average_s > SLOW_SYNC_S:
             self.is_threaded = True
             log.info("syncs are slow: they leave the turn", average_ms=round(self.average_s * 1000, 1))
+
+    # --- snapshots ---------------------------------------------------------------------------------------------
+
+    def start_snapshot(self) -> None:
+        """Begin a snapshot and a new log, unless one is still under way."""
+        if self._snapshot is not None or self._written is not None:
+            log.warning("too busy to snap, skipping", hint="snapCount is small for this tree")
+            return
+        self._snapshot_began_s = perf_counter()
+        self._snapshot = self.store.begin_snapshot()
+
+    def continue_snapshot(self) -> None:
+        """Write one slice."""
+        if self._snapshot is not None and self._snapshot.step(SLICE_BYTES):
+            self._written, self._snapshot = self._snapshot, None
+            self._wake_finish.set()
+
+    async def finish_snapshots(self) -> None:
+        """Make written snapshots durable in a thread, for ever."""
+        while True:
+            await self._wake_finish.wait()
+            self._wake_finish = trio.Event()
+            written = self._written
+            if written is not None:
+                await trio.to_thread.run_sync(written.finish)
+                self._written = None
+                self._statistics.snapshots += 1
+                took_ms = round((perf_counter() - self._snapshot_began_s) * 1000)
+                log.info("snapshot taken", file=written.path, took_ms=took_ms)
+
+    def close(self) -> None:
+        """Leave no half-written snapshot behind."""
+        for writer in (self._snapshot, self._written):
+            if writer is not None:
+                writer.abort()
+        self._snapshot = self._written = None

@@ -72,7 +72,7 @@ class Driver:
         if is_due:
             replica.wake()
         self.finish()
-        if self.disk.snapshot is not None:
+        if self.disk.has_work:
             self.disk.continue_snapshot()
         return more
 

@@ -24,7 +24,7 @@ from zkpy.server.disk import Disk
 from zkpy.server.driver import Driver, now_ms, wall_ms
 from zkpy.server.hub import Hub
 from zkpy.server.logs import get_log
-from zkpy.storage import Store, open_store, purge
+from zkpy.storage import Store, StoreOptions
 
 log = get_log("zkpy.server")
 
@@ -40,8 +40,9 @@ async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> No
     """
     listener = _listen(config)
     try:
-        store = open_store(config)
-        with store:
+        with Store(store_options_of(config), _report_progress) as store:
+            for note in store.recovered.notes:
+                log.warning(note)
             await _run(config, listener, store, on_serving)
     finally:
         listener.close()
@@ -62,15 +63,17 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
     disk = Disk(replica, store, slow_warning_ms=config.fsync_warning_threshold_ms)
     driver = Driver(replica, hub, disk)
     _tame_garbage_collection()
-    if store.replayed:
+    if store.recovered.replayed:
+        # As Apache does at each start: the next one has less to replay.
         disk.start_snapshot()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(driver.run)
             nursery.start_soon(driver.keep_time)
-            nursery.start_soon(disk.run, driver.finish)
+            nursery.start_soon(disk.sync_slowly, driver.finish)
+            nursery.start_soon(disk.finish_snapshots)
             if config.purge_interval_hours > 0:
-                nursery.start_soon(_purge_now_and_then, config)
+                nursery.start_soon(_purge_now_and_then, store, config)
             host, port = listener.getsockname()[:2]
             on_serving(host, port)
     finally:
@@ -78,13 +81,15 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
         hub.close()
 
 
-async def _purge_now_and_then(config: Config) -> None:
+async def _purge_now_and_then(store: Store, config: Config) -> None:
     while True:
-        for path in await trio.to_thread.run_sync(
-            purge, config.data_log_dir, config.data_dir, config.snap_retain_count
-        ):
+        for path in await trio.to_thread.run_sync(store.purge, config.snap_retain_count):
             log.info("purged", file=path)
         await trio.sleep(config.purge_interval_hours * 3600)
+
+
+def _report_progress(replayed: int) -> None:
+    log.info("replaying the txn log", txns=replayed)
 
 
 def _listen(config: Config) -> socket.socket:
@@ -123,6 +128,26 @@ def _tame_garbage_collection() -> None:
     gc.callbacks.append(set_aside)
 
 
+def store_options_of(config: Config) -> StoreOptions:
+    """The part of the configuration that the store needs."""
+    return StoreOptions(
+        data_dir=config.data_dir,
+        data_log_dir=config.data_log_dir,
+        extended_types=config.extended_types_enabled,
+        digest_enabled=config.digest_enabled,
+        with_zxid=config.serialize_last_processed_zxid,
+        autocreate=config.datadir_autocreate,
+        trust_empty=config.snapshot_trust_empty,
+        compression=config.snapshot_compression,
+        snap_count=config.snap_count,
+        snap_size_limit=config.snap_size_limit_kb * 1024,
+        log_size_limit=config.txn_log_size_limit_kb * 1024 if config.txn_log_size_limit_kb > 0 else -1,
+        pre_alloc=config.pre_alloc_kb * 1024,
+        force_sync=config.force_sync,
+        max_length=config.jute_maxbuffer + config.jute_extrasize,
+    )
+
+
 def settings_of(config: Config) -> Settings:
     """The part of the configuration that the service needs."""
     return Settings(
@@ -145,5 +170,8 @@ def settings_of(config: Config) -> Settings:
         container_check_interval_ms=config.container_check_interval_ms,
         container_max_per_minute=config.container_max_per_minute,
         container_max_never_used_ms=config.container_max_never_used_ms,
+        throttle_tokens=config.connection_throttle_tokens,
+        throttle_fill_ms=config.connection_throttle_fill_ms,
+        throttle_fill_count=config.connection_throttle_fill_count,
         enforce_auth_schemes=config.enforce_auth_schemes if config.enforce_auth_enabled else (),
     )

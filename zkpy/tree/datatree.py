@@ -140,6 +140,12 @@ class DataTree:
             self.digest_log.append((zxid, self.digest))
         return result
 
+    def drop_ephemerals(self, session_id: int) -> None:
+        """Delete the ephemerals of a session that is not in the table, without a txn (after recovery only)."""
+        for path in list(self.sessions.ephemerals.get(session_id, ())):
+            self._delete(path, self.last_zxid)
+        self.changes.clear()
+
     # --- loading a snapshot ------------------------------------------------------------------------------------
 
     def clear(self) -> None:

@@ -1,0 +1,22 @@
+"""The disk: log, snapshots, recovery. Blocking files and no Trio; Apache's formats, both ways.
+
+    version-2/snapshot.<zxid>   the tree, as it was while it was written (fuzzy)        `snapshots.py`
+    version-2/log.<zxid>        every txn from that zxid on, synced before it is answered `txnlog.py`
+
+Read in this order: `store.py` (a directory in use), `recover.py` (disk → tree), `txnlog.py`, `snapshots.py`,
+`purge.py`, `files.py` (what is done to files), `snappy.py`, `errors.py`.
+"""
+
+from zkpy.storage.errors import DamagedLog, DamagedSnapshot, StorageError, UnusableDirectory
+from zkpy.storage.snapshots import SnapshotWriter
+from zkpy.storage.store import Store, StoreOptions
+
+__all__ = [
+    "DamagedLog",
+    "DamagedSnapshot",
+    "SnapshotWriter",
+    "StorageError",
+    "Store",
+    "StoreOptions",
+    "UnusableDirectory",
+]
