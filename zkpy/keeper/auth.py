@@ -124,7 +124,10 @@ class AclRules:
         self.schemes: tuple[str, ...] = ("ip", "digest") if digest_enabled else ("ip",)
 
     def normalise(self, entries: Iterable[ACL] | None, identities: Identities) -> Acl | None:
-        """The ACL to store: duplicates gone and `auth` replaced by the caller's own ids; None if it is not valid."""
+        """The ACL to store: duplicates gone and `auth` replaced by the caller's own ids; None if it is not valid.
+
+        Raises ValueError for a null id where Apache stumbles over it.
+        """
         if not entries:
             return None
         if type(entries) is Acl:
@@ -139,6 +142,8 @@ class AclRules:
             seen[key] = None
             if scheme is None:
                 return None
+            if id_ is None and (scheme == "world" or scheme in self.schemes):
+                raise ValueError(f"null id in an ACL of scheme {scheme}")
             if scheme == "world" and id_ == "anyone":
                 result.append(entry)
             elif scheme == "auth":

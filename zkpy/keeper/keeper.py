@@ -571,9 +571,12 @@ class Keeper:
     def _sasl(self, client: Connection, xid: int, frame: bytes) -> None:
         """No SASL mechanism is configured: an empty token, as Apache answers."""
         try:
-            GetSASLRequest.decode(frame, 8)
+            token = GetSASLRequest.decode(frame, 8)[0].token
         except JuteError as error:
             self._drop(client, str(error))
+            return
+        if token is None:
+            self._drop(client, "a SASL request without a token")
             return
         client.out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
 

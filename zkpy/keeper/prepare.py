@@ -144,7 +144,10 @@ class Preparer:
             return txn
         body, end = CreateRequest.decode(frame, 8)
         if end == len(frame) and body.data is not None and body.acl and all(_is_plain(entry) for entry in body.acl):
-            normal = self.rules.normalise(body.acl, ())
+            try:
+                normal = self.rules.normalise(body.acl, ())
+            except ValueError:
+                normal = None
             # Only an ACL that normalising leaves as it is, so that its bytes may go into txns.
             if normal is not None and normal == body.acl:
                 if len(self._acls) >= KNOWN_ACLS_LIMIT:
@@ -365,6 +368,9 @@ class Preparer:
             except Refusal as refusal:
                 failed = True
                 outstanding.roll_back(mark)
+                if refusal.code == errors.MARSHALLINGERROR:
+                    # What Apache stumbles over is the whole request's error, not the operation's.
+                    raise Undecodable(takes_zxid=True) from None
                 txns.append(_error(refusal.code))
             else:
                 txns.append(Txn(type_, txn.to_bytes()))
@@ -400,7 +406,10 @@ class Preparer:
             raise Refusal(errors.NOAUTH)
 
     def _normalise(self, entries: list[ACL] | None, identities: Identities) -> Acl:
-        acl = self.rules.normalise(entries, identities)
+        try:
+            acl = self.rules.normalise(entries, identities)
+        except ValueError:
+            raise Refusal(errors.MARSHALLINGERROR) from None
         if acl is None:
             raise Refusal(errors.INVALIDACL)
         return acl

@@ -10,6 +10,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Final
 
+from jute.wire import read_long, read_ustring, read_vector
 from zkpy.keeper import replies
 from zkpy.keeper.auth import Identities, permits, redacted, user_name
 from zkpy.keeper.connection import Connection
@@ -28,8 +29,6 @@ from zkpy.proto.records import (
     GetEphemeralsRequest,
     GetEphemeralsResponse,
     MultiHeader,
-    SetWatches,
-    SetWatches2,
     SyncRequest,
     WhoAmIResponse,
 )
@@ -47,6 +46,17 @@ _WATCHER_MODES: Final = {
     opcodes.WATCHER_PERSISTENT: (PERSISTENT, PERSISTENT),
     opcodes.WATCHER_PERSISTENT_RECURSIVE: (RECURSIVE, 0),
 }
+
+PathList = list[str | None] | None
+
+_SET_WATCHES: Final = ("SetWatches.dataWatches", "SetWatches.existWatches", "SetWatches.childWatches")
+_SET_WATCHES2: Final = (*_SET_WATCHES, "SetWatches2.persistentWatches", "SetWatches2.persistentRecursiveWatches")
+
+#: What Java's String.trim takes off.
+_JAVA_BLANKS: Final = "".join(map(chr, range(33)))
+
+#: Stands for a null path in the watch tables, where Apache has a null key: no znode has this path.
+_NOWHERE: Final = "\0"
 
 #: How many znodes keep their encoded GetDataResponse (Apache's maxResponseCacheSize is 400).
 CACHED_REPLIES_LIMIT: Final = 4096
@@ -132,7 +142,7 @@ class Reads:
         """getEphemerals: this session's, by plain string prefix."""
         prefix = GetEphemeralsRequest.decode(frame, 8)[0].prefix_path or ""
         paths = list(self.tree.sessions.ephemerals.get(connection.session_id, ()))
-        if prefix.strip() not in ("", "/"):
+        if prefix.strip(_JAVA_BLANKS) not in ("", "/"):
             paths = [path for path in paths if path.startswith(prefix)]
         return GetEphemeralsResponse(paths).to_bytes()
 
@@ -171,10 +181,8 @@ class Reads:
         request = AddWatchRequest.decode(frame, 8)[0]
         if request.mode not in (opcodes.ADD_WATCH_PERSISTENT, opcodes.ADD_WATCH_PERSISTENT_RECURSIVE):
             raise Refusal(errors.MARSHALLINGERROR)
-        if request.path is None:
-            raise Refusal(errors.MARSHALLINGERROR)
         recursive = request.mode == opcodes.ADD_WATCH_PERSISTENT_RECURSIVE
-        self.watches.watch_persistently(request.path, connection, recursive)
+        self.watches.watch_persistently(_NOWHERE if request.path is None else request.path, connection, recursive)
         return _INT.pack(0)
 
     def check_watches(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
@@ -193,61 +201,53 @@ class Reads:
 
     def set_watches(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
         """setWatches: after a reconnect, the client's watches again, with events for what it missed."""
-        request = SetWatches.decode(frame, 8)[0]
-        self._restore_watches(
-            connection, request.relative_zxid, request.data_watches, request.exist_watches, request.child_watches
-        )
+        self._restore_watches(connection, frame, _SET_WATCHES)
         return b""
 
     def set_watches2(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
         """setWatches2: the same with persistent watches."""
-        request = SetWatches2.decode(frame, 8)[0]
-        persistent, recursive = request.persistent_watches, request.persistent_recursive_watches
-        if persistent is None or recursive is None:
-            raise Refusal(errors.MARSHALLINGERROR)
-        self._restore_watches(
-            connection, request.relative_zxid, request.data_watches, request.exist_watches, request.child_watches
-        )
-        for path in persistent:
-            self.watches.watch_persistently(path, connection, False)
-        for path in recursive:
-            self.watches.watch_persistently(path, connection, True)
+        persistent, recursive = self._restore_watches(connection, frame, _SET_WATCHES2)
+        for path in _not_null(persistent):
+            self.watches.watch_persistently(_NOWHERE if path is None else path, connection, False)
+        for path in _not_null(recursive):
+            self.watches.watch_persistently(_NOWHERE if path is None else path, connection, True)
         return b""
 
-    def _restore_watches(
-        self,
-        connection: Connection,
-        zxid: int,
-        data: list[str] | None,
-        exist: list[str] | None,
-        child: list[str] | None,
-    ) -> None:
-        """What changed after `zxid` fires now (with zxid -1), the rest is watched (DataTree.setWatches)."""
-        if data is None or exist is None or child is None:
-            raise Refusal(errors.MARSHALLINGERROR)
+    def _restore_watches(self, connection: Connection, frame: bytes, fields: tuple[str, ...]) -> list[PathList]:
+        """What changed after the client's zxid fires now (with zxid -1), the rest is watched (DataTree.setWatches).
+
+        Returns the lists behind the first three. A list or path that is null is an error when its turn comes: what
+        stands before it has had its effect, as in Apache.
+        """
+        zxid, at = read_long(frame, 8, "SetWatches.relativeZxid")
+        lists: list[PathList] = []
+        for field in fields:
+            paths, at = read_vector(frame, at, field, read_ustring, 4)
+            lists.append(paths)
         nodes = self.tree.nodes
         out = connection.out
-        for path in data:
-            node = nodes.get(path)
+        for path in _not_null(lists[0]):
+            node = nodes.get(_path(path))
             if node is None:
-                out.append(replies.event(events.NODE_DELETED, path, -1))
+                out.append(replies.event(events.NODE_DELETED, _path(path), -1))
             elif node.mzxid > zxid:
-                out.append(replies.event(events.NODE_DATA_CHANGED, path, -1))
+                out.append(replies.event(events.NODE_DATA_CHANGED, _path(path), -1))
             else:
-                self.watches.watch_data(path, connection)
-        for path in exist:
-            if path in nodes:
-                out.append(replies.event(events.NODE_CREATED, path, -1))
+                self.watches.watch_data(_path(path), connection)
+        for path in _not_null(lists[1]):
+            if _path(path) in nodes:
+                out.append(replies.event(events.NODE_CREATED, _path(path), -1))
             else:
-                self.watches.watch_data(path, connection)
-        for path in child:
-            node = nodes.get(path)
+                self.watches.watch_data(_path(path), connection)
+        for path in _not_null(lists[2]):
+            node = nodes.get(_path(path))
             if node is None:
-                out.append(replies.event(events.NODE_DELETED, path, -1))
+                out.append(replies.event(events.NODE_DELETED, _path(path), -1))
             elif node.pzxid > zxid:
-                out.append(replies.event(events.NODE_CHILDREN_CHANGED, path, -1))
+                out.append(replies.event(events.NODE_CHILDREN_CHANGED, _path(path), -1))
             else:
-                self.watches.watch_children(path, connection)
+                self.watches.watch_children(_path(path), connection)
+        return lists[3:]
 
     # --- multiRead -------------------------------------------------------------------------------------------------
 
@@ -327,9 +327,21 @@ def _names(node: ZNode) -> bytes:
 def _watcher(frame: bytes) -> tuple[str, tuple[int, int]]:
     request = CheckWatchesRequest.decode(frame, 8)[0]
     modes = _WATCHER_MODES.get(request.type)
-    if modes is None or request.path is None:
+    if modes is None:
         raise Refusal(errors.MARSHALLINGERROR)
-    return request.path, modes
+    return _NOWHERE if request.path is None else request.path, modes
+
+
+def _not_null(paths: PathList) -> list[str | None]:
+    if paths is None:
+        raise Refusal(errors.MARSHALLINGERROR)
+    return paths
+
+
+def _path(path: str | None) -> str:
+    if path is None:
+        raise Refusal(errors.MARSHALLINGERROR)
+    return path
 
 
 Handler = Callable[[Reads, Connection, bytes, Identities], bytes]

@@ -11,6 +11,7 @@ from typing import Final
 
 from zkpy.proto.events import SYNC_CONNECTED
 from zkpy.proto.opcodes import XID_EVENT
+from zkpy.proto.records import WatcherEvent
 
 _HEAD: Final = Struct(">iiqi")
 _EVENT: Final = Struct(">iiqiiii")
@@ -31,8 +32,12 @@ def error_reply(xid: int, zxid: int, code: int) -> bytes:
 
 def event(kind: int, path: str, zxid: int) -> bytes:
     """A watch event; `zxid` is that of the txn that fired it, -1 for catch-up events of setWatches."""
-    encoded = path.encode()
-    return _EVENT.pack(28 + len(encoded), XID_EVENT, zxid, 0, kind, SYNC_CONNECTED, len(encoded)) + encoded
+    if path.isascii():
+        encoded = path.encode()
+        return _EVENT.pack(28 + len(encoded), XID_EVENT, zxid, 0, kind, SYNC_CONNECTED, len(encoded)) + encoded
+    out = bytearray()  # a watched path may hold what no znode's may
+    WatcherEvent(kind, SYNC_CONNECTED, path).encode(out)
+    return _HEAD.pack(16 + len(out), XID_EVENT, zxid, 0) + out
 
 
 def connect_reply(timeout_ms: int, session_id: int, password: bytes, read_only: bool | None) -> bytes:
