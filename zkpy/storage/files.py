@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,8 @@ from zkpy.storage.errors import UnusableDirectory
 
 VERSION_DIR: Final = "version-2"
 LOCK_NAME: Final = ".zkpy.lock"
+
+_HEX: Final = re.compile("[0-9a-fA-F]{1,16}")
 
 
 def write_all(fd: int, data: bytes, at: int) -> None:
@@ -34,10 +37,10 @@ def zxid_of(path: Path, kind: str) -> int:
     parts = path.name.split(".")
     if len(parts) < 2 or parts[0] != kind:
         return -1
-    try:
-        return int(parts[1], 16)
-    except ValueError:
+    if not _HEX.fullmatch(parts[1]):
         return -1
+    zxid = int(parts[1], 16)
+    return zxid if zxid < 1 << 63 else -1
 
 
 def list_files(directory: Path, kind: str) -> list[tuple[int, Path]]:

@@ -13,6 +13,8 @@ from typing import Final
 import attrs
 
 from jute import JuteError
+from jute.wire import DEFAULT_MAX_LENGTH
+from zkpy.proto.zxid import epoch_of
 from zkpy.storage.errors import DamagedLog, DamagedSnapshot, StorageError
 from zkpy.storage.files import list_files
 from zkpy.storage.snapshots import UNFINISHED, find_snapshots, load_snapshot
@@ -20,9 +22,10 @@ from zkpy.storage.txnlog import read_from, read_log
 from zkpy.tree.datatree import DataTree
 from zkpy.tree.txns import decode_txn
 
+#: The file that says that an empty database is meant (zookeeper.db.autocreate).
+INITIALIZE: Final = "initialize"
 #: Txns replayed between two reports of progress.
 PROGRESS_STEP: Final = 100_000
-_COUNTER: Final = 0xFFFFFFFF
 
 
 @attrs.define
@@ -33,7 +36,10 @@ class Recovered:
     snapshot_zxid: int = 0
     replayed: int = 0
     digest_mismatches: int = 0
+    #: There was neither a snapshot nor a txn.
     is_new: bool = False
+    #: The tree is not what snapshot and logs say: a snapshot is due before the next txn.
+    is_repaired: bool = False
     notes: list[str] = attrs.field(factory=list)
 
 
@@ -43,21 +49,26 @@ def recover(
     log_dir: Path,
     *,
     trust_empty: bool = False,
-    limit: int,
+    db_autocreate: bool = True,
+    limit: int = DEFAULT_MAX_LENGTH,
     progress: Callable[[int], None] = lambda replayed: None,
 ) -> Recovered:
     """Bring the (empty) tree to the state on disk. Raises StorageError if that cannot be done without losing writes.
 
-    `limit` is the longest record believed, in bytes; `progress` hears how many txns are replayed.
+    `trust_empty`: replay logs even without any snapshot. `db_autocreate` off: an empty directory is a mistake, unless a
+    file `initialize` beside version-2 says otherwise (it is deleted). `limit` is the longest record believed, in bytes;
+    `progress` hears how many txns are replayed.
     """
     _refuse_misplaced(snap_dir, log_dir)
     for path in snap_dir.iterdir():
         if path.name.startswith(UNFINISHED):
             path.unlink()
     found = Recovered()
+    initialize = log_dir.parent / INITIALIZE
+    may_create = db_autocreate or initialize.exists()
     digest = _load_newest(tree, snap_dir, found)
+    _drop_empty_newest(log_dir)
     if found.snapshot is None:
-        _drop_empty_newest(log_dir)
         has_txns = any(True for _, path in list_files(log_dir, "log") for _ in read_log(path, limit))
         if has_txns and not trust_empty:
             raise StorageError(
@@ -66,12 +77,17 @@ def recover(
                 " once with snapshot.trust.empty=true"
             )
         found.is_new = not has_txns
-    else:
-        _drop_empty_newest(log_dir)
+        if found.is_new and not may_create:
+            raise StorageError(
+                f"{snap_dir} is empty and db.autocreate is false: if it should be empty, create the file {initialize};"
+                " if not, restore the snapshots and logs that belong here"
+            )
+    initialize.unlink(missing_ok=True)
     _replay(tree, log_dir, limit, digest, found, progress)
     for session_id in tree.sessions.orphans():
         found.notes.append(f"session {session_id & (1 << 64) - 1:#x} owns ephemerals but is gone: they are removed")
         tree.drop_ephemerals(session_id)
+        found.is_repaired = True
     return found
 
 
@@ -130,20 +146,28 @@ def _replay(
     if digest is not None and digest[0] == tree.last_zxid:
         _compare(tree, digest[1], "the snapshot", found)
     last = tree.last_zxid
+    repeated = 0
     for zxid, path, offset, entry in read_from(log_dir, last + 1, limit):
         try:
             header, txn, after = decode_txn(entry)
         except JuteError as error:
             raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be read: {error}") from error
-        if zxid > last + 1 and zxid >> 32 == last >> 32 and found.replayed:
-            raise DamagedLog(path, offset, f"txn {zxid:#x} follows {last:#x}: the txns between them are missing")
-        if zxid > last + 1 and zxid >> 32 == last >> 32:
+        if zxid > last + 1 and epoch_of(zxid) == epoch_of(last):
+            if found.replayed:
+                raise DamagedLog(path, offset, f"txn {zxid:#x} follows {last:#x}: the txns between them are missing")
             found.notes.append(
                 f"{path}: the first txn after snapshot {last:#x} is {zxid:#x}: a log file seems to be missing"
             )
-        if zxid <= last:
-            found.notes.append(f"{path}, offset {offset}: txn {zxid:#x} comes again after {last:#x}")
-        tree.apply(header, txn)
+        elif zxid <= last:
+            if not repeated:
+                found.notes.append(
+                    f"{path}, offset {offset}: txn {zxid:#x} comes after {last:#x}; applied all the same"
+                )
+            repeated += 1
+        try:
+            tree.apply(header, txn)
+        except ValueError as error:  # JuteError is one
+            raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be applied: {error}") from error
         found.replayed += 1
         if digest is not None and zxid == digest[0]:
             _compare(tree, digest[1], "the snapshot", found)
@@ -151,8 +175,16 @@ def _replay(
             _compare(tree, after, f"txn {zxid:#x}", found)
         last = max(last, zxid)
         if not found.replayed % PROGRESS_STEP:
+            tree.take_changes()
             progress(found.replayed)
     tree.take_changes()
+    if digest is not None and last < digest[0]:
+        found.notes.append(
+            f"{log_dir}: the logs end with txn {last:#x}, but the snapshot was completed at {digest[0]:#x}: some of"
+            " the logs are missing or damaged, and the tree may be inconsistent"
+        )
+    if repeated > 1:
+        found.notes.append(f"{log_dir}: {repeated} txns came out of order")
 
 
 def _compare(tree: DataTree, expected: int, whose: str, found: Recovered) -> None:

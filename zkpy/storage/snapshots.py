@@ -11,7 +11,6 @@ The checksum runs on through the seals. A file is named `snapshot.<last zxid app
 renamed: a snapshot is whole or not there. Sources: FileSnap, SnapStream.
 """
 
-import mmap
 import os
 import zlib
 from pathlib import Path
@@ -35,6 +34,8 @@ _DIGEST: Final = Struct(">qiq")
 _SEAL_SIZE: Final = 13
 #: How much of a compressed snapshot may be plain bytes; more is not believed.
 _PLAIN_LIMIT: Final = 1 << 36
+#: The quickest: snapshots are taken while clients are served.
+GZ_LEVEL: Final = 1
 #: What begins the name of a snapshot that is being written.
 UNFINISHED: Final = ".unfinished-snapshot-"
 
@@ -53,8 +54,7 @@ class SnapshotWriter:
     ) -> None:
         """The snapshot begins now. `compression` is "", "gz" or "snappy"."""
         self._tree = tree
-        self._image = ImageWriter(tree)
-        self.zxid = self._image.start_zxid
+        self.zxid = tree.last_zxid
         self.directory = directory
         suffix = f".{compression}" if compression else ""
         self.path = directory / f"snapshot.{self.zxid:x}{suffix}"
@@ -62,33 +62,36 @@ class SnapshotWriter:
         self._with_digest = with_digest
         self._with_zxid = with_zxid
         self._adler = 1
-        self._compressor: Any = zlib.compressobj(6, zlib.DEFLATED, 31) if compression == "gz" else None
+        self._compressor: Any = zlib.compressobj(GZ_LEVEL, zlib.DEFLATED, 31) if compression == "gz" else None
         self._is_snappy = compression == "snappy"
         self._file = self._unfinished.open("wb", buffering=0)
         if self._is_snappy:
-            self._file.write(snappy.HEADER)
+            self._put(snappy.HEADER)
         self._write(_HEADER.pack(MAGIC, 2, -1))
+        # The last step that may fail comes before this: the tree keeps old ACLs for as long as an image is under way.
+        self._image = ImageWriter(tree)
 
     def step(self, budget: int) -> bool:
-        """Write about `budget` bytes more; True once everything is written and only `finish` is left."""
-        piece = self._image.next_slice(budget)
-        if piece:
-            self._write(piece)
+        """Write about `budget` bytes more; True once all is written and only `finish` is left. Raises OSError."""
+        self._write(self._image.next_slice(budget))
+        if not self._image.is_done:
             return False
         self._seal()
         # The state the image was completed in: with the txns since its start replayed, the tree has this digest.
+        tree = self._tree
         if self._with_digest:
-            self._write(_DIGEST.pack(self._tree.last_zxid, VERSION, signed(self._tree.digest)))
+            # Before the first txn there is no digest to speak of (DataTree.serializeZxidDigest).
+            self._write(_DIGEST.pack(tree.last_zxid, VERSION, signed(tree.digest) if tree.last_zxid else 0))
             self._seal()
         if self._with_zxid:
-            self._write(_LONG.pack(self._tree.last_zxid))
+            self._write(_LONG.pack(tree.last_zxid))
             self._seal()
         if self._compressor is not None:
-            self._file.write(self._compressor.flush())
+            self._put(self._compressor.flush())
         return True
 
     def finish(self) -> None:
-        """Make it durable under its own name."""
+        """Make it durable under its own name. Touches nothing but the file. Raises OSError."""
         os.fsync(self._file.fileno())
         self._file.close()
         self._unfinished.rename(self.path)
@@ -111,6 +114,9 @@ class SnapshotWriter:
             data = b"".join(
                 snappy.compress_chunk(data[at : at + snappy.CHUNK]) for at in range(0, len(data), snappy.CHUNK)
             )
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -168,11 +174,11 @@ def find_snapshots(directory: Path, limit: int = 100) -> list[tuple[int, Path]]:
 def load_snapshot(zxid: int, path: Path, tree: DataTree) -> Loaded:
     """Load a snapshot onto `tree`, replacing what it holds, and check every seal. Raises DamagedSnapshot."""
     try:
-        with path.open("rb") as file:
-            if path.suffix in (".gz", ".snappy"):
-                return _load(zxid, path, memoryview(_decompress(path, file.read())), tree)
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-                return _load(zxid, path, view, tree)
+        # Read rather than mapped: an unreadable sector is then an error with a text, not a signal.
+        data = path.read_bytes()
+        if path.suffix in (".gz", ".snappy"):
+            data = _decompress(path, data)
+        return _load(zxid, path, memoryview(data), tree)
     except (OSError, ValueError) as error:  # JuteError is a ValueError
         raise DamagedSnapshot(path, str(error)) from error
 
@@ -204,7 +210,8 @@ def _load(zxid: int, path: Path, view: memoryview, tree: DataTree) -> Loaded:
     digest = None
     if left in (_DIGEST.size + _SEAL_SIZE, _DIGEST.size + _SEAL_SIZE + _LONG.size + _SEAL_SIZE):
         digest_zxid, version, value = _DIGEST.unpack_from(view, at)
-        if version == VERSION and digest_zxid >= zxid:
+        # Zero stands for none; one older than the name belongs to no state that replay passes through.
+        if version == VERSION and digest_zxid > 0 and digest_zxid >= zxid:
             digest = (digest_zxid, value & MASK)
         adler = adler32(view[at : at + _DIGEST.size], adler)
         adler, at = _check_seal(path, view, at + _DIGEST.size, adler)
@@ -224,6 +231,6 @@ def _check_seal(path: Path, view: memoryview, at: int, adler: int) -> tuple[int,
     if end > len(view):
         raise DamagedSnapshot(path, f"offset {at}: the seal is cut short")
     (stored,) = _LONG.unpack_from(view, at)
-    if stored != adler or view[at + 8 : end] != END:
+    if stored != adler or bytes(view[at + 8 : end]) != END:
         raise DamagedSnapshot(path, f"offset {at}: the checksum is wrong")
     return adler32(view[at:end], adler), end

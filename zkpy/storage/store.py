@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import attrs
 
@@ -27,6 +28,7 @@ class StoreOptions:
     digest_enabled: bool = True  # digest.enabled
     with_zxid: bool = True  # serializeLastProcessedZxid.enabled
     autocreate: bool = True  # datadir.autocreate
+    db_autocreate: bool = True  # db.autocreate
     trust_empty: bool = False  # snapshot.trust.empty
     compression: str = ""  # snapshot.compression.method
     snap_count: int = 100_000  # snapCount, txns
@@ -48,11 +50,7 @@ class Store:
         self._random = random.Random(os.urandom(8))
         try:
             self.snap_dir = self._claim(options.data_dir, "dataDir")
-            self.log_dir = (
-                self.snap_dir
-                if options.data_log_dir == options.data_dir
-                else self._claim(options.data_log_dir, "dataLogDir")
-            )
+            self.log_dir = self._claim(options.data_log_dir, "dataLogDir")
             set_max_length(options.max_length)
             self.tree = DataTree(extended_types=options.extended_types, digest_enabled=options.digest_enabled)
             self.recovered: Recovered = recover(
@@ -60,10 +58,11 @@ class Store:
                 self.snap_dir,
                 self.log_dir,
                 trust_empty=options.trust_empty,
+                db_autocreate=options.db_autocreate,
                 limit=options.max_length,
                 progress=progress,
             )
-            if self.recovered.snapshot is None:
+            if self.recovered.snapshot is None or self.recovered.is_repaired:
                 # Logs without any snapshot are not believed, so there is one before the first txn.
                 write_snapshot(self.snap_dir, self.tree, **self._snapshot_options())
         except BaseException:
@@ -117,10 +116,12 @@ class Store:
 
     def _claim(self, parent: Path, what: str) -> Path:
         directory = prepare_directory(parent, what, create=self.options.autocreate)
+        if self._locks and directory.samefile(self.snap_dir):
+            return self.snap_dir
         self._locks.append(lock_directory(directory))
         return directory
 
-    def _snapshot_options(self) -> dict[str, object]:
+    def _snapshot_options(self) -> dict[str, Any]:
         options = self.options
         return {
             "compression": options.compression,

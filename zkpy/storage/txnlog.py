@@ -8,7 +8,6 @@ new one. End of file, a length of zero and a missing 0x42 all mean the end of th
 not acknowledged yet; a checksum that is wrong *with* its 0x42 is damage. Sources: FileTxnLog, FilePadding.
 """
 
-import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Final
 from zlib import adler32
 
 from jute.wire import DEFAULT_MAX_LENGTH
-from zkpy.storage.errors import DamagedLog
+from zkpy.storage.errors import DamagedLog, StorageError
 from zkpy.storage.files import list_files, sync_directory, write_all
 
 MAGIC: Final = 0x5A4B4C47
@@ -126,6 +125,9 @@ class TxnLog:
         # A file of this name can only be one whose first record was never completed.
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         write_all(self._fd, _HEADER.pack(MAGIC, VERSION, 0), 0)
+        if self.force_sync:
+            # Before the file grows: else a power cut can leave a long file of zeros, whose header nobody accepts.
+            os.fdatasync(self._fd)
         self._at = self._allocated = _HEADER.size
         sync_directory(self.directory)
 
@@ -137,7 +139,11 @@ class TxnLog:
         size = self._allocated + step
         if end > size:
             size = (end + step) // step * step
-        os.posix_fallocate(self._fd, 0, size)
+        try:
+            os.posix_fallocate(self._fd, 0, size)
+        except OSError:
+            # Not on this file system, or not that much space left: the writes will find out what there is.
+            os.ftruncate(self._fd, size)
         self._allocated = size
 
 
@@ -147,43 +153,72 @@ def read_log(path: Path, limit: int = DEFAULT_MAX_LENGTH) -> Iterator[tuple[int,
     Raises DamagedLog for a bad header, a length over `limit` and a checksum that does not fit.
     """
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        if size < _HEADER.size:
-            raise DamagedLog(path, 0, f"the header is cut short: {size} bytes of {_HEADER.size}")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            magic, _, _ = _HEADER.unpack_from(data)
-            if magic != MAGIC:
-                raise DamagedLog(path, 0, f"not a txn log: it begins with {magic & 0xFFFFFFFF:08x}")
-            at = _HEADER.size
-            while at + _RECORD.size <= size:
-                checksum, length = _RECORD.unpack_from(data, at)
-                if length == 0:
-                    return
-                if not 0 < length <= limit:
-                    raise DamagedLog(path, at, f"a record has the length {length}")
-                start = at + _RECORD.size
-                end = start + length
-                if end >= size or data[end : end + 1] != _END:
-                    return
-                entry = data[start:end]
-                if adler32(entry) != checksum:
-                    raise DamagedLog(path, at, "the checksum of a record is wrong")
-                if length < _ZXID_AT + 8:
-                    raise DamagedLog(path, at, f"a record of {length} bytes has no zxid")
-                yield _ZXID.unpack_from(entry, _ZXID_AT)[0], at, entry
-                at = end + 1
+        header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            raise DamagedLog(path, 0, f"the header is cut short: {len(header)} bytes of {_HEADER.size}")
+        magic = _HEADER.unpack(header)[0]
+        if magic != MAGIC:
+            raise DamagedLog(path, 0, f"not a txn log: it begins with {magic & 0xFFFFFFFF:08x}")
+        at = _HEADER.size
+        while True:
+            prefix = file.read(_RECORD.size)
+            if len(prefix) < _RECORD.size:
+                return
+            checksum, length = _RECORD.unpack(prefix)
+            if length == 0:
+                return
+            if not 0 < length <= limit:
+                raise DamagedLog(path, at, f"a record has the length {length} (jute.maxbuffer allows {limit})")
+            record = file.read(length + 1)
+            if len(record) <= length or record[length:] != _END:
+                return
+            entry = record[:length]
+            if length < _ZXID_AT + 8:
+                raise DamagedLog(path, at, f"a record of {length} bytes has no zxid")
+            zxid = _ZXID.unpack_from(entry, _ZXID_AT)[0]
+            if adler32(entry) != checksum:
+                raise DamagedLog(path, at, f"the checksum of a record is wrong (its zxid seems to be {zxid:#x})")
+            yield zxid, at, entry
+            at += _RECORD.size + length + 1
 
 
 def read_from(directory: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> Iterator[tuple[int, Path, int, bytes]]:
     """All records with this zxid or a later one as (zxid, path, offset, entry), over all files in order."""
+    for path in _files_from(directory, zxid):
+        for found, offset, entry in read_log(path, limit):
+            if found >= zxid:
+                yield found, path, offset, entry
+
+
+def truncate(directory: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> None:
+    """Cut the history behind the txn `zxid`, which must be in it; durable when this returns.
+
+    Newer files go first: a crash on the way leaves a history that is too long, and to be cut again, but whole.
+    Snapshots are the caller's to deal with: one newer than `zxid` must not be loaded. Raises DamagedLog, and
+    StorageError if no log has the txn (FileTxnLog.truncate).
+    """
+    files = _files_from(directory, zxid)
+    for at, path in enumerate(files):
+        for found, offset, entry in read_log(path, limit):
+            if found == zxid:
+                for newer in reversed(files[at + 1 :]):
+                    newer.unlink()
+                sync_directory(directory)
+                with path.open("r+b") as file:
+                    file.truncate(offset + _RECORD.size + len(entry) + 1)
+                    os.fsync(file.fileno())
+                return
+    raise StorageError(
+        f"{directory}: no log holds txn {zxid:#x}, so the history cannot be cut behind it: logs have been deleted, or"
+        " dataLogDir has been changed; empty the data directory to get everything from the leader"
+    )
+
+
+def _files_from(directory: Path, zxid: int) -> list[Path]:
+    """The newest log that begins at or before `zxid`, and all after it (FileTxnLog.getLogFiles)."""
     files = list_files(directory, "log")
     first = 0
     for at, (begins, _) in enumerate(files):
         if begins <= zxid:
             first = at
-    for _, path in files[first:]:
-        for found, offset, entry in read_log(path, limit):
-            if found >= zxid:
-                yield found, path, offset, entry
+    return [path for _, path in files[first:]]
