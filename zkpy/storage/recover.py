@@ -171,7 +171,7 @@ def _replay(
         found.replayed += 1
         if digest is not None and zxid == digest[0]:
             _compare(tree, digest[1], "the snapshot", found)
-        elif after is not None and zxid > fuzzy_until:
+        elif after is not None and zxid > fuzzy_until and zxid > last:
             _compare(tree, after, f"txn {zxid:#x}", found)
         last = max(last, zxid)
         if not found.replayed % PROGRESS_STEP:

@@ -27,7 +27,7 @@ def compress_chunk(data: bytes) -> bytes:
 
 def decompress(stream: bytes) -> bytes:
     """The plain bytes of a stream. Raises ValueError for damage."""
-    if not stream.startswith(MAGIC):
+    if len(stream) < len(HEADER) or not stream.startswith(MAGIC):
         raise ValueError("not a snappy stream")
     parts = []
     at = len(HEADER)
@@ -74,8 +74,11 @@ def _block(block: bytes) -> bytes:
                 at += width
             if not 0 < offset <= len(out) or len(out) + length > size:
                 raise ValueError("a copy reaches outside of what was written")
-            for _ in range(length):  # it may overlap itself
-                out.append(out[-offset])
+            start = len(out) - offset
+            if length <= offset:
+                out += out[start : start + length]
+            else:  # it repeats what it has just written
+                out += (out[start:] * (length // offset + 1))[:length]
     except IndexError:
         raise ValueError("a block is cut short") from None
     if len(out) != size:
