@@ -233,3 +233,16 @@ def test_a_load_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(reached) == 10
     assert reached == sorted(reached)
     assert 0 < reached[-1] < len(image)
+
+
+def test_an_acl_replaced_by_a_create_that_comes_again_is_written_as_it_was() -> None:
+    # A member that joined by a fuzzy SNAP applies creates whose nodes it has, perhaps while it writes a snapshot.
+    history = History()
+    history.create("/a", b"", ACLS[2])
+    writer = ImageWriter(history.tree)
+    later = [ACL(3, Id("digest", "later:x"))]
+    history.create("/a", b"", later)
+    tree = load(writer.next_slice(1 << 16), writer.start_zxid)
+    assert tree.nodes["/a"].acl == ACLS[2]
+    replay(tree, history.entries[1:])
+    assert tree.nodes["/a"].acl == later

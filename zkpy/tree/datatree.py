@@ -246,6 +246,8 @@ class DataTree:
         acl = intern(entries or ())
         existing = nodes.get(path)
         if existing is not None:
+            if self.old_acls is not None:
+                self.old_acls.setdefault(path, existing.acl)
             existing.acl = acl
             if header.type == opcodes.CREATE:
                 self._raise_cversion(parent_path, parent, parent_cversion, zxid)
