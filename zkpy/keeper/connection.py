@@ -83,6 +83,10 @@ class Connection:
         # The driver's own handle on the socket; the core never looks at it.
         self.link: object = None
         self.established_ms = now_ms
+        self.reset_statistics()
+
+    def reset_statistics(self) -> None:
+        """Start counting anew (crst)."""
         self.received = 0
         self.sent = 0
         self.last_op = "NA"

@@ -17,6 +17,7 @@ from zkpy.keeper import commands, connection, replies
 from zkpy.keeper.auth import AclRules, digest_identity, permits
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.expiry import ExpiryQueue
+from zkpy.keeper.host import Host
 from zkpy.keeper.outstanding import Outstanding
 from zkpy.keeper.prepare import WRITES, Preparer
 from zkpy.keeper.reads import READS, Reads
@@ -72,7 +73,7 @@ Note = tuple[str, str, dict[str, object]]
 class Keeper:
     """One server's service. Whoever drives it calls `begin` first in every turn."""
 
-    def __init__(self, tree: DataTree, settings: Settings, now_ms: int, wall_ms: int) -> None:
+    def __init__(self, tree: DataTree, settings: Settings, now_ms: int, wall_ms: int, host: Host | None = None) -> None:
         """Serve `tree`, whose sessions get a full timeout from now."""
         self.tree = tree
         self.settings = settings
@@ -96,6 +97,9 @@ class Keeper:
             settings.throttle_tokens, settings.throttle_fill_ms, settings.throttle_fill_count, now_ms
         )
         self.next_zxid = tree.last_zxid + 1
+        #: What the process and the machine are, for four-letter words.
+        self.host = Host.unknown() if host is None else host
+        self.trace_mask = commands.TRACE_MASK
         #: What this server is, for four-letter words and metrics.
         self.role = "standalone"
         self.connections: dict[Connection, None] = {}
@@ -193,6 +197,12 @@ class Keeper:
                 self._take_frames(client, frames)
         if framer.error is not None and not client.closing:
             self._drop(client, str(framer.error))
+
+    def connection_deadline_ms(self, client: Connection) -> int:
+        """When the connection will be closed unless something is heard of it, on the clock of `begin`."""
+        if client.session is not None:
+            return self.sessions.expiry.deadlines.get(client.session, self.now_ms)
+        return self._sessionless.deadlines.get(client, self.now_ms)
 
     def take_dirty(self) -> list[Connection]:
         """The connections that have something to send or to close, each once."""
@@ -293,6 +303,7 @@ class Keeper:
         client.received += taken
         if answered:
             self.statistics.add_latency(0, answered)
+            self.statistics.observe("readlatency", 0, answered)
             self._answered(client, xid, name, 0, answered)
         if out:
             self._mark(client)
@@ -368,6 +379,10 @@ class Keeper:
     def committed(self, entries: list[tuple[int, bytes]]) -> None:
         """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""
         in_flight = self.in_flight
+        statistics = self.statistics
+        count, total_ms = statistics.latency_count, statistics.latency_total_ms
+        oldest_ms = self.now_ms - in_flight[0].received_ms if in_flight else 0
+        newest_ms = oldest_ms
         for zxid, entry in entries:
             if in_flight and in_flight[0].zxid == zxid:
                 request = in_flight.popleft()
@@ -376,7 +391,16 @@ class Keeper:
                 request = Request(None, header.client_id, header.cxid, header.type, b"", (), self.now_ms)
                 request.zxid, request.header, request.txn = zxid, header, txn
             self._apply(request)
-        self.statistics.commits += len(entries)
+            newest_ms = self.now_ms - request.received_ms
+        statistics.commits += len(entries)
+        if statistics.latency_count > count:
+            statistics.observe_range(
+                "updatelatency",
+                statistics.latency_total_ms - total_ms,
+                statistics.latency_count - count,
+                newest_ms,
+                oldest_ms,
+            )
 
     def _apply(self, request: Request) -> None:
         header = request.header
@@ -583,9 +607,11 @@ class Keeper:
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
+        client.received = 1  # it shows in its own answer
         answer = commands.run(self, client, word, rest)
         if answer is None:
             return  # it needs more bytes
+        self.statistics.packets_received += 1
         if answer:
             client.out.append(answer)
         self._close(client)

@@ -3,13 +3,14 @@
 Plain integers that the keeper raises as it works; times in milliseconds. Source: ServerStats, ServerMetrics.
 """
 
+from zkpy.keeper.metrics import Summary
+
 
 class Statistics:
     """What happened since the start, or since the last `reset` (srst)."""
 
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
-        self.outstanding = 0
         self.auth_failed = 0
         self.reset()
 
@@ -36,15 +37,53 @@ class Statistics:
         self.commits = 0
         self.snapshots = 0
         self.digest_mismatches = 0
-        self.reply_cache_hits = 0
-        self.reply_cache_misses = 0
         self.watch_bytes = 0
         self.response_bytes = 0
-        self.syncs = 0
-        self.sync_total_ms = 0
-        self.sync_max_ms = 0
         self.slow_syncs = 0
         self.quota_exceeded: dict[str, int] = {}
+        #: Observed values by metric name (zkpy.keeper.metrics).
+        self.summaries: dict[str, Summary] = {}
+
+    def observe(self, name: str, value: int, count: int = 1) -> None:
+        """`count` observations of `value` under a metric's name."""
+        self.observe_range(name, value * count, count, value, value)
+
+    def observe_range(self, name: str, total: int, count: int, least: int, most: int) -> None:
+        """`count` observations between `least` and `most` that sum up to `total`, under a metric's name."""
+        summary = self.summaries.get(name)
+        if summary is None:
+            summary = self.summaries[name] = Summary()
+        summary.add_range(total, count, least, most)
+
+    def add_responses(self, sizes: list[int]) -> None:
+        """Packets of these sizes were handed to a client."""
+        self.packets_sent += len(sizes)
+        self.response_bytes += sum(sizes)
+        self.response_last = sizes[-1]
+        least, most = min(sizes), max(sizes)
+        if least < self.response_min or self.response_min < 0:
+            self.response_min = least
+        if most > self.response_max:
+            self.response_max = most
+
+    def counters(self) -> dict[str, int]:
+        """The counters by their published names."""
+        return {
+            "watch_bytes": self.watch_bytes,
+            "connection_rejected": self.connections_rejected,
+            "sessionless_connections_expired": self.sessionless_expired,
+            "connection_drop_count": self.connections_dropped_by_throttle,
+            "bytes_received_count": self.bytes_received,
+            "response_bytes": self.response_bytes,
+            "connection_revalidate_count": self.connection_revalidations,
+            "unsuccessful_handshake": self.unsuccessful_handshakes,
+            "commit_count": self.commits,
+            "large_requests_rejected": self.large_requests_rejected,
+            "digest_mismatches_count": self.digest_mismatches,
+            "connection_request_count": self.connection_requests,
+            "snap_count": self.snapshots,
+            "stale_sessions_expired": self.stale_sessions_expired,
+        }
 
     def add_latency(self, latency_ms: int, count: int = 1) -> None:
         """`count` requests were answered, each `latency_ms` after it arrived."""

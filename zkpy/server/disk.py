@@ -79,6 +79,7 @@ class Disk:
         else:
             started = perf_counter()
             self.log.commit(self.log.take())
+            self._statistics.observe("sync_processor_batch_size", len(ready.append))
             self._measure(perf_counter() - started)
             self.replica.synced(ready.token)
         if self.store.wants_snapshot(len(ready.append), size):
@@ -105,10 +106,7 @@ class Disk:
         self.average_s += (took_s - self.average_s) * _WEIGHT
         took_ms = int(took_s * 1000)
         statistics = self._statistics
-        statistics.syncs += 1
-        statistics.sync_total_ms += took_ms
-        if took_ms > statistics.sync_max_ms:
-            statistics.sync_max_ms = took_ms
+        statistics.observe("fsynctime", took_ms)
         if took_ms >= self.slow_warning_ms:
             statistics.slow_syncs += 1
             log.warning("slow sync of the txn log", took_ms=took_ms, file=self.log.current_path)
@@ -147,6 +145,7 @@ class Disk:
                 self._written = None
                 self._statistics.snapshots += 1
                 took_ms = round((perf_counter() - self._snapshot_began_s) * 1000)
+                self._statistics.observe("snapshottime", took_ms)
                 log.info("snapshot taken", file=written.path, took_ms=took_ms)
 
     def close(self) -> None:

@@ -202,9 +202,9 @@ class Hub:
             out = connection.out
             if out:
                 data = out[0] if len(out) == 1 else b"".join(out)
-                connection.sent += len(out)
-                keeper.statistics.packets_sent += len(out)
-                keeper.statistics.response_bytes += len(data)
+                if connection.phase:  # the answer to a four-letter word is not counted
+                    connection.sent += len(out)
+                    keeper.statistics.add_responses(list(map(len, out)))
                 out.clear()
                 if link.unsent:
                     link.unsent += data

@@ -22,6 +22,7 @@ from zkpy.replica import Replica
 from zkpy.server.config import Config
 from zkpy.server.disk import Disk
 from zkpy.server.driver import Driver, now_ms, wall_ms
+from zkpy.server.host import describe_host
 from zkpy.server.hub import Hub
 from zkpy.server.logs import get_log
 from zkpy.storage import Store, StoreOptions
@@ -50,7 +51,11 @@ async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> No
 
 async def _run(config: Config, listener: socket.socket, store: Store, on_serving: Callable[[str, int], None]) -> None:
     now = now_ms()
-    keeper = Keeper(store.tree, settings_of(config), now, wall_ms())
+    host, port = listener.getsockname()[:2]
+    keeper = Keeper(store.tree, settings_of(config), now, wall_ms(), describe_host(config, store, port))
+    statistics = keeper.statistics
+    statistics.digest_mismatches = store.recovered.digest_mismatches
+    statistics.observe("startup_txns_loaded", store.recovered.replayed)
     replica = Replica(keeper)
     hub = Hub(
         replica,
@@ -74,7 +79,6 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
             nursery.start_soon(disk.finish_snapshots)
             if config.purge_interval_hours > 0:
                 nursery.start_soon(_purge_now_and_then, store, config)
-            host, port = listener.getsockname()[:2]
             on_serving(host, port)
     finally:
         disk.close()
@@ -137,6 +141,7 @@ def store_options_of(config: Config) -> StoreOptions:
         digest_enabled=config.digest_enabled,
         with_zxid=config.serialize_last_processed_zxid,
         autocreate=config.datadir_autocreate,
+        db_autocreate=config.db_autocreate,
         trust_empty=config.snapshot_trust_empty,
         compression=config.snapshot_compression,
         snap_count=config.snap_count,
