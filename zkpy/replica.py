@@ -57,9 +57,7 @@ class Replica:
         proposals = keeper.proposals
         if proposals:
             keeper.proposals = []
-            propose = self.peer.propose
-            for zxid, txn in proposals:
-                propose(zxid, txn)
+            self.peer.propose(proposals)
         ready = self.peer.ready()
         if ready.committed:
             keeper.committed(ready.committed)

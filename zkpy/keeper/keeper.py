@@ -31,7 +31,7 @@ from zkpy.proto import errors, opcodes
 from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
-from zkpy.tree.datatree import DataTree, Result
+from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
 from zkpy.tree.txns import decode_txn, encode_txn
 from zkpy.tree.watches import Watches
@@ -339,12 +339,17 @@ class Keeper:
                 self._drop(client, f"a request of {len(frame)} bytes would pass largeRequestMaxBytes")
                 return
             self._large_bytes += len(frame)
-        request = Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms)
+        session = client.session
+        session_id = session.id if session is not None else 0
+        request = Request(client, session_id, xid, op, frame, client.identities, self.now_ms)
         self._propose(request)
-        if request.error and not client.waiting:
-            client.out.append(replies.error_reply(xid, self.tree.last_zxid, request.error))
-        else:
-            client.waiting.append(request)
+        if request.error:
+            if self._large_bytes:
+                self._release(request)
+            if not client.waiting:
+                client.out.append(replies.error_reply(xid, self.tree.last_zxid, request.error))
+                return
+        client.waiting.append(request)
 
     def _propose(self, request: Request) -> None:
         zxid = self.next_zxid
@@ -379,86 +384,94 @@ class Keeper:
     def committed(self, entries: list[tuple[int, bytes]]) -> None:
         """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""
         in_flight = self.in_flight
-        statistics = self.statistics
-        count, total_ms = statistics.latency_count, statistics.latency_total_ms
-        oldest_ms = self.now_ms - in_flight[0].received_ms if in_flight else 0
-        newest_ms = oldest_ms
+        now_ms = self.now_ms
+        oldest_ms = latency_ms = now_ms - in_flight[0].received_ms if in_flight else 0
+        count = total_ms = 0
         for zxid, entry in entries:
             if in_flight and in_flight[0].zxid == zxid:
                 request = in_flight.popleft()
             else:
                 header, txn, _ = decode_txn(entry)
-                request = Request(None, header.client_id, header.cxid, header.type, b"", (), self.now_ms)
+                request = Request(None, header.client_id, header.cxid, header.type, b"", (), now_ms)
                 request.zxid, request.header, request.txn = zxid, header, txn
-            self._apply(request)
-            newest_ms = self.now_ms - request.received_ms
+            latency_ms = now_ms - request.received_ms
+            if self._apply(request, latency_ms):
+                count += 1
+                total_ms += latency_ms
+        statistics = self.statistics
         statistics.commits += len(entries)
-        if statistics.latency_count > count:
-            statistics.observe_range(
-                "updatelatency",
-                statistics.latency_total_ms - total_ms,
-                statistics.latency_count - count,
-                newest_ms,
-                oldest_ms,
-            )
+        if count:
+            # Requests commit in order of arrival, so the first one waited longest.
+            statistics.add_latencies(total_ms, count, latency_ms, oldest_ms)
+            statistics.observe_range("updatelatency", total_ms, count, latency_ms, oldest_ms)
 
-    def _apply(self, request: Request) -> None:
+    def _apply(self, request: Request, latency_ms: int) -> bool:
+        """Apply one txn and do all that follows from it. True if a client here was answered."""
         header = request.header
         assert header is not None
         tree = self.tree
+        watches = self.watches
         client = request.connection
-        if client is not None and (client.phase == connection.CLOSED or client.closing):
-            client = None
         if client is not None:
-            # Reads ahead of this write that `OUT_LIMIT` held back must not see what it does.
-            while client.waiting[0] is not request:
-                self._answer_late(client, client.waiting.popleft())
+            if client.phase == connection.CLOSED or client.closing:
+                client = None
+            else:
+                # Reads ahead of this write that `OUT_LIMIT` held back must not see what it does.
+                while client.waiting[0] is not request:
+                    self._answer_late(client, client.waiting.popleft())
+        tree.tracks_changes = is_watched = bool(watches.data or watches.child)
         result = tree.apply(header, request.txn, request.digest)
         self.outstanding.applied(request.zxid)
-        watches = self.watches
-        for change in tree.take_changes():
-            if watches.data or watches.child:
-                for firing in watches.fire(change):
-                    packet = replies.event(firing.kind, firing.path, request.zxid)
-                    for watcher in firing.watchers:
-                        if firing.acl.world & opcodes.PERM_READ or self._may_read(firing.acl, watcher):
-                            watcher.out.append(packet)
-                            self.statistics.watch_bytes += len(packet)
-                            if not watcher.is_dirty:
-                                self._mark(watcher)
-        threshold = self.settings.large_request_threshold
-        if 0 < threshold < len(request.frame):
-            self._large_bytes -= len(request.frame)
+        if is_watched:
+            self._fire(tree.take_changes(), request.zxid)
+        if self._large_bytes:
+            self._release(request)
         ended: Session | None = None
         if header.type == opcodes.CLOSE_SESSION:
             ended = self.sessions.close(header.client_id)
         if client is not None:
             client.waiting.popleft()
-            self._answer_write(client, request, result)
+            self._answer_write(client, request, header.type, result, latency_ms)
             if client.waiting:
                 self._answer_waiting(client)
         if ended is not None and ended.connection is not None:
             self._close(ended.connection)
+        return client is not None
 
-    def _answer_write(self, client: Connection, request: Request, result: Result) -> None:
-        header = request.header
-        assert header is not None
-        type_ = header.type
+    def _fire(self, changes: list[Change], zxid: int) -> None:
+        """Put the events of a txn's changes on the way to whoever watches and may read what changed."""
+        for change in changes:
+            for firing in self.watches.fire(change):
+                packet = replies.event(firing.kind, firing.path, zxid)
+                is_public = firing.acl.world & opcodes.PERM_READ
+                for watcher in firing.watchers:
+                    if is_public or self._may_read(firing.acl, watcher):
+                        watcher.out.append(packet)
+                        self.statistics.watch_bytes += len(packet)
+                        if not watcher.is_dirty:
+                            self._mark(watcher)
+
+    def _answer_write(self, client: Connection, request: Request, type_: int, result: Result, latency_ms: int) -> None:
         zxid = self.tree.last_zxid
-        if result.err and type_ != opcodes.MULTI:
+        if type_ == opcodes.SET_DATA and result.stat is not None:
+            packet = replies.reply(request.xid, zxid, result.stat)
+        elif result.err and type_ != opcodes.MULTI:
             packet = replies.error_reply(request.xid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:
             packet = self._welcome(client)
         else:
             packet = replies.reply(request.xid, zxid, _write_body(type_, result))
         client.out.append(packet)
-        latency_ms = self.now_ms - request.received_ms
-        self.statistics.add_latency(latency_ms)
-        self._answered(client, request.xid, _WRITE_NAMES.get(request.type, "NA"), latency_ms, 1)
+        self._answered(client, request.xid, _WRITE_NAMES[request.type], latency_ms, 1)
         if type_ == opcodes.CLOSE_SESSION:
             self._close(client)
         elif not client.is_dirty:
             self._mark(client)
+
+    def _release(self, request: Request) -> None:
+        """A large request is done with (largeRequestMaxBytes)."""
+        if len(request.frame) > self.settings.large_request_threshold:
+            self._large_bytes -= len(request.frame)
 
     def _answer_waiting(self, client: Connection) -> None:
         """Answer what waited for a write, up to the next one that is in flight."""

@@ -87,9 +87,13 @@ class Statistics:
 
     def add_latency(self, latency_ms: int, count: int = 1) -> None:
         """`count` requests were answered, each `latency_ms` after it arrived."""
+        self.add_latencies(latency_ms * count, count, latency_ms, latency_ms)
+
+    def add_latencies(self, total_ms: int, count: int, least_ms: int, most_ms: int) -> None:
+        """`count` requests were answered between `least_ms` and `most_ms` after they arrived, `total_ms` in sum."""
         self.latency_count += count
-        self.latency_total_ms += latency_ms * count
-        if latency_ms > self.latency_max_ms:
-            self.latency_max_ms = latency_ms
-        if latency_ms < self.latency_min_ms or self.latency_min_ms < 0:
-            self.latency_min_ms = latency_ms
+        self.latency_total_ms += total_ms
+        if most_ms > self.latency_max_ms:
+            self.latency_max_ms = most_ms
+        if least_ms < self.latency_min_ms or self.latency_min_ms < 0:
+            self.latency_min_ms = least_ms

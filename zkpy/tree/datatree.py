@@ -84,6 +84,8 @@ class DataTree:
         self.digest_log: deque[tuple[int, int]] = deque(maxlen=DIGEST_LOG_LIMIT)
         #: Lengths of all paths and data, in bytes: the gauge approximate_data_size.
         self.data_size = 0
+        #: Whether `apply` notes what it changes: whoever knows that nobody watches saves it the trouble.
+        self.tracks_changes = True
         #: What the last `apply` changed, for the watches; taken by `take_changes`.
         self.changes: list[Change] = []
         #: While a snapshot is being written: path → the ACL the node had when it began (see zkpy.tree.image).
@@ -278,7 +280,8 @@ class DataTree:
                 self._recount(limited)
         if self.quotas.paths:
             self._charge(path, len(data) if data else 0, 1)
-        self.changes.append((CREATED, path, acl, parent_path or "/", parent.acl))
+        if self.tracks_changes:
+            self.changes.append((CREATED, path, acl, parent_path or "/", parent.acl))
         return Result(header.type, 0, path, stat)
 
     def _apply_delete(self, header: TxnHeader, txn: DeleteTxn) -> Result:
@@ -312,7 +315,8 @@ class DataTree:
             self.quotas.paths.pop(limited, None)
         if self.quotas.paths:
             self._charge(path, -len(node.data) if node.data else 0, -1)
-        self.changes.append((DELETED, path, node.acl, parent_path or "/", parent.acl))
+        if self.tracks_changes:
+            self.changes.append((DELETED, path, node.acl, parent_path or "/", parent.acl))
         return 0
 
     def _apply_set_data(self, header: TxnHeader, txn: SetDataTxn) -> Result:
@@ -334,7 +338,8 @@ class DataTree:
         stat = node.stat(self.extended_types)
         if self.quotas.paths:
             self._charge(path, added, 0)
-        self.changes.append((DATA_CHANGED, path, node.acl, "", node.acl))
+        if self.tracks_changes:
+            self.changes.append((DATA_CHANGED, path, node.acl, "", node.acl))
         return Result(header.type, 0, path, stat)
 
     def _apply_set_acl(self, header: TxnHeader, txn: SetACLTxn) -> Result:

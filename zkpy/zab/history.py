@@ -20,13 +20,14 @@ class History:
         # proposed and not taken; a suffix of the entries
         self._untaken: list[tuple[int, bytes]] = []
 
-    def propose(self, zxid: int, txn: bytes) -> None:
-        """The next proposal."""
-        assert zxid == self.proposed + 1, f"a hole in the history: {zxid:#x} after {self.proposed:#x}"
-        self.proposed = zxid
-        entry = (zxid, txn)
-        self._entries.append(entry)
-        self._untaken.append(entry)
+    def propose(self, entries: list[tuple[int, bytes]]) -> None:
+        """The next proposals, (zxid, txn) each."""
+        first, last = entries[0][0], entries[-1][0]
+        assert first == self.proposed + 1, f"a hole in the history: {first:#x} after {self.proposed:#x}"
+        assert last == self.proposed + len(entries), f"a hole in the history before {last:#x}"
+        self.proposed = last
+        self._entries += entries
+        self._untaken += entries
 
     def take(self) -> list[tuple[int, bytes]]:
         """What is to be written to the log now."""

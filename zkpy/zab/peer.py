@@ -1,6 +1,6 @@
 """Peer: this server as a voter, the only door of the package.
 
-What it is told: `propose(zxid, txn)`, `synced(token)`. What it wants done: `ready()`. Here it leads a quorum of one,
+What it is told: `propose(entries)`, `synced(token)`. What it wants done: `ready()`. Here it leads a quorum of one,
 so a proposal commits as soon as this member's own disk has it; that is the whole of ZAB for a standalone server.
 """
 
@@ -16,9 +16,9 @@ class Peer:
     def __init__(self, last_zxid: int) -> None:
         self._history = History(last_zxid)
 
-    def propose(self, zxid: int, txn: bytes) -> None:
-        """Put a txn to the vote; zxids come without holes."""
-        self._history.propose(zxid, txn)
+    def propose(self, entries: list[tuple[int, bytes]]) -> None:
+        """Put txns to the vote, (zxid, txn) each; zxids come without holes."""
+        self._history.propose(entries)
 
     def synced(self, token: int) -> None:
         """The batch that came with `token`, and all before it, is on disk: our ack, and here that is a quorum's."""
