@@ -1,0 +1,144 @@
+"""Servers as real processes: started from a zoo.cfg, asked for their port, their memory and their log, stopped or killed.
+
+Every server listens on 127.0.0.1, on a port that the kernel chooses and the server's first line of output names.
+"""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: What every server of these tests is told unless the test says otherwise.
+DEFAULTS = {
+    "tickTime": "500",
+    "clientPort": "0",
+    "clientPortAddress": "127.0.0.1",
+    "maxClientCnxns": "0",
+    "4lw.commands.whitelist": "*",
+    "admin.enableServer": "false",
+    "preAllocSize": "1024",
+}
+SERVING = re.compile(r"zkpy serving on 127\.0\.0\.1:(\d+) \(data in (.+)\)\n")
+
+#: Far above what a start takes; a server that needs longer hangs.
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+
+
+class StartError(Exception):
+    """The process ended instead of serving."""
+
+    def __init__(self, status: int, log: str) -> None:
+        super().__init__(f"exit status {status}:\n{log[-3000:]}")
+        self.status = status
+        self.log = log
+
+
+class ServerProcess:
+    """One data directory and the server over it; a context manager that starts and stops it."""
+
+    def __init__(self, data_dir: Path, *, flags: str = "", **config: str) -> None:
+        """`flags` are -D options; `config` overrides DEFAULTS, a dot in a key written as two underscores."""
+        self.data_dir = data_dir
+        self.flags = flags
+        self.config = {**DEFAULTS, "dataDir": str(data_dir), **{k.replace("__", "."): v for k, v in config.items()}}
+        self.config_path = data_dir.parent / f"{data_dir.name}.cfg"
+        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        #: How long the last start took, from the call to the line that says it serves.
+        self.start_s = 0.0
+
+    def start(self) -> "ServerProcess":
+        """Start it and wait until it serves. Raises StartError if it ends instead."""
+        assert self.process is None
+        self.config_path.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "SERVER_JVMFLAGS": self.flags, "JVMFLAGS": ""}
+        began = time.perf_counter()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "zkpy", "serve", str(self.config_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environ,
+            )
+        output = self.process.stdout
+        assert output is not None
+        line = output.readline().decode() if select.select([output], [], [], START_TIMEOUT_S)[0] else "(nothing)"
+        self.start_s = time.perf_counter() - began
+        found = SERVING.fullmatch(line)
+        if found is None:
+            status = self.kill() if line else self._end(0)
+            raise StartError(status, self.log() + line)
+        self.port = int(found[1])
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL; the exit status."""
+        return self._end(signal.SIGKILL)
+
+    def is_alive(self) -> bool:
+        """Is the process there?"""
+        return self.process is not None and self.process.poll() is None
+
+    def log(self) -> str:
+        """All that it wrote to stderr, over all starts."""
+        return self.log_path.read_text(errors="replace")
+
+    def log_lines(self, part: str) -> list[str]:
+        """The log's lines that hold `part`."""
+        return [line for line in self.log().splitlines() if part in line]
+
+    def rss_mb(self) -> float:
+        """Resident memory now, in MB."""
+        return self._status("VmRSS") / 1024
+
+    def peak_rss_mb(self) -> float:
+        """The most resident memory so far, in MB."""
+        return self._status("VmHWM") / 1024
+
+    def descriptors(self) -> int:
+        """How many file descriptors are open."""
+        assert self.process is not None
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def _status(self, name: str) -> int:
+        assert self.process is not None
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    def _end(self, signal_number: int) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        if signal_number:
+            process.send_signal(signal_number)
+        try:
+            return process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def __enter__(self) -> "ServerProcess":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.kill()
