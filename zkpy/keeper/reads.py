@@ -58,6 +58,11 @@ _JAVA_BLANKS: Final = "".join(map(chr, range(33)))
 #: Stands for a null path in the watch tables, where Apache has a null key: no znode has this path.
 _NOWHERE: Final = "\0"
 
+#: How large the answer to a multiRead may get, in bytes and in frames of jute.maxbuffer, whichever is more: a request
+#: of one frame could name a large znode tens of thousands of times.
+MULTI_READ_LIMIT: Final = 1 << 24
+MULTI_READ_FRAMES: Final = 16
+
 #: How many znodes keep their encoded GetDataResponse (Apache's maxResponseCacheSize is 400).
 CACHED_REPLIES_LIMIT: Final = 4096
 
@@ -252,7 +257,10 @@ class Reads:
     # --- multiRead -------------------------------------------------------------------------------------------------
 
     def multi_read(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
-        """multiRead: getData and getChildren, each with a result or an error of its own; watch flags are ignored."""
+        """multiRead: getData and getChildren, each with a result or an error of its own; watch flags are ignored.
+
+        An answer of more than MULTI_READ_LIMIT is refused, where Apache's server runs out of memory.
+        """
         steps: list[tuple[int, str | None]] = []
         at = 8
         head, at = MultiHeader.decode(frame, at)
@@ -264,7 +272,10 @@ class Reads:
             steps.append((head.type, request.path))
             head, at = MultiHeader.decode(frame, at)
         out = bytearray()
+        limit = max(MULTI_READ_LIMIT, MULTI_READ_FRAMES * self.settings.max_frame)
         for type_, path in steps:
+            if len(out) > limit:
+                raise Refusal(errors.MARSHALLINGERROR)
             try:
                 node = self._node(path)
                 self._permit(node, opcodes.PERM_READ, identities)

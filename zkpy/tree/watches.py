@@ -22,6 +22,9 @@ STANDARD: Final = 1
 PERSISTENT: Final = 2
 RECURSIVE: Final = 4
 
+#: How many watches must go at once for the tables to give memory back.
+SHRINK_AT: Final = 10_000
+
 W = TypeVar("W", bound=Hashable)
 Table = dict[str, dict[W, int]]
 
@@ -90,13 +93,24 @@ class Watches(Generic[W]):
 
     def drop(self, watcher: W) -> None:
         """Forget the watcher and all it asked (its connection has closed)."""
-        paths = self._paths.get(watcher)
+        paths = self._paths.pop(watcher, None)
         if paths is None:
             return
-        for path in list(paths[0]):
-            self._take(self.data, 0, path, watcher, -1)
-        for path in list(paths[1]):
-            self._take(self.child, 1, path, watcher, -1)
+        # Without `_take`: a client may have left hundreds of thousands, and everybody else waits for this.
+        recursive = 0
+        for table, side in ((self.data, paths[0]), (self.child, paths[1])):
+            for path in side:
+                entry = table[path]
+                if entry.pop(watcher) & RECURSIVE:
+                    recursive += 1
+                if not entry:
+                    del table[path]
+        self.recursive_count -= recursive
+        # A dict keeps the size it once had; a copy has the size of what is in it.
+        if len(paths[0]) > SHRINK_AT and len(paths[0]) > len(self.data):
+            self.data = dict(self.data)
+        if len(paths[1]) > SHRINK_AT and len(paths[1]) > len(self.child):
+            self.child = dict(self.child)
 
     # --- firing ------------------------------------------------------------------------------------------------
 
