@@ -1,4 +1,4 @@
-"""Servers as real processes: started from a zoo.cfg, asked for their port, their memory and their log, stopped or killed.
+"""Servers as real processes: started from a zoo.cfg, asked for port, memory and log, stopped or killed.
 
 Every server listens on 127.0.0.1, on a port that the kernel chooses and the server's first line of output names.
 """
