@@ -41,6 +41,7 @@ class Connection:
         "head",
         "identities",
         "ip",
+        "is_abandoned",
         "is_dirty",
         "last_cxid",
         "last_latency_ms",
@@ -80,6 +81,8 @@ class Connection:
         self.backlog: list[bytes] = []
         self.is_dirty = False
         self.closing = False
+        # Closing, and not to be waited for: the client does not read what it was sent.
+        self.is_abandoned = False
         # The driver's own handle on the socket; the core never looks at it.
         self.link: object = None
         self.established_ms = now_ms

@@ -103,7 +103,7 @@ class Keeper:
         #: What this server is, for four-letter words and metrics.
         self.role = "standalone"
         self.connections: dict[Connection, None] = {}
-        # Connections that have no session yet, by when they must have one.
+        # Connections that have no session yet, by when they must have one; and those that are closing.
         self._sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
         # Bytes of large requests in flight (largeRequestMaxBytes).
         self._large_bytes = 0
@@ -132,6 +132,10 @@ class Keeper:
             self._note("info", "session expired", session=_hex(session.id), timeout_ms=session.timeout_ms)
             self._propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
         for idle in self._sessionless.expired(now_ms):
+            if idle.closing:
+                idle.is_abandoned = True
+                self._mark(idle)
+                continue
             self.statistics.sessionless_expired += 1
             self._drop(idle, "no session was set up in time")
         for path in self.reaper.due(now_ms, self.wall_ms):
@@ -435,6 +439,8 @@ class Keeper:
             if client.waiting:
                 self._answer_waiting(client)
         if ended is not None and ended.connection is not None:
+            if client is None:  # it expired: whoever was silent for so long is not waited for
+                ended.connection.is_abandoned = True
             self._close(ended.connection)
         return client is not None
 
@@ -635,8 +641,9 @@ class Keeper:
             self.dirty.append(client)
 
     def _close(self, client: Connection) -> None:
-        """Send what is in `out`, then close."""
+        """Send what is in `out`, then close; a client that does not take it gets as long as one without a session."""
         client.closing = True
+        self._sessionless.touch(client, self.settings.sessionless_timeout_ms, self.now_ms)
         client.waiting.clear()
         self.watches.drop(client)
         self._mark(client)

@@ -90,17 +90,16 @@ class Driver:
         return more
 
     def finish(self) -> None:
-        """Carry out what was decided until nothing is left, sending as it goes; also what a finished sync leads to."""
+        """Carry out what was decided until nothing is left, then send; also what a finished sync leads to."""
         replica = self.replica
         while True:
             ready = replica.ready()
             if ready.append:
                 self.disk.carry_out(ready)
                 continue
-            if ready.committed:
-                continue
-            if not self.hub.flush():
+            if not ready.committed:
                 break
+        self.hub.flush()
         notes = replica.keeper.take_notes()
         for level, event, fields in notes:
             _LEVELS[level](event, **fields)

@@ -22,6 +22,8 @@ log = get_log("zkpy.hub")
 READ_SIZE: Final = 1 << 16
 #: Bytes taken from all sockets in one turn: some ten milliseconds of the smallest requests.
 TURN_BYTES: Final = 1 << 18
+#: How many bytes of held-back answers count as one byte read.
+OUT_PER_IN: Final = 32
 #: Sockets looked at in one turn.
 TURN_SOCKETS: Final = 512
 #: Connections accepted in one turn.
@@ -139,13 +141,14 @@ class Hub:
         return len(events) == TURN_SOCKETS
 
     def _serve(self, link: Link, mask: int) -> int:
-        """Do what one socket is ready for; how many bytes came."""
+        """Do what one socket is ready for; what that takes from TURN_BYTES."""
         if mask & _OUT:
             self._send_rest(link)
             if link.fd not in self.links:
                 return 0
         if not mask & ~_OUT:
-            return 0
+            # Answers are cheaper by the byte than requests are.
+            return link.connection.out_size() // OUT_PER_IN
         try:
             data = link.sock.recv(READ_SIZE)
         except BlockingIOError:
@@ -199,10 +202,9 @@ class Hub:
 
     # --- out ---------------------------------------------------------------------------------------------------
 
-    def flush(self) -> bool:
-        """Send what every dirty connection has to say. True if some had requests waiting for that."""
+    def flush(self) -> None:
+        """Send what every dirty connection has to say. Whose requests had to wait for that goes on in the next turn."""
         keeper = self.replica.keeper
-        resumed = False
         for connection in keeper.take_dirty():
             link = connection.link
             if type(link) is not Link or link.fd not in self.links:
@@ -234,23 +236,26 @@ class Hub:
                     mask = _OUT if len(link.unsent) > UNSENT_HIGH or connection.backlog else link.mask | _OUT
                     self._watch(link, mask)
             if link.unsent:
+                if connection.is_abandoned:
+                    self._close(link)
                 continue
             if connection.closing:
                 self._hang_up(link)
             elif connection.backlog or (connection.waiting and not connection.waiting[0].zxid):
-                self.replica.resume(connection)
-                resumed = True
-        return resumed
+                # In a turn of its own, among all the others: one client's large answers must not fill this one.
+                self._watch(link, _OUT)
 
     def _send_rest(self, link: Link) -> None:
-        try:
-            sent = link.sock.send(link.unsent)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._close(link)
-            return
-        del link.unsent[:sent]
+        """Send what the kernel did not take before; with nothing left of that, go on with requests that waited."""
+        if link.unsent:
+            try:
+                sent = link.sock.send(link.unsent)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._close(link)
+                return
+            del link.unsent[:sent]
         if link.unsent:
             if len(link.unsent) < UNSENT_LOW and not link.mask & _IN and not link.connection.backlog:
                 self._watch(link, _IN | _OUT)
@@ -280,7 +285,7 @@ class Hub:
         for link in self._paused:
             link.is_paused = False
             if self.links.get(link.fd) is link and not link.unsent:
-                self._watch(link, _IN)
+                self._watch(link, link.mask | _IN)
         self._paused.clear()
 
     def _hang_up(self, link: Link) -> None:
