@@ -1,0 +1,185 @@
+"""kazoo's own tests, run by kazoo's harness against Apache's server and against zkpy: what passes there passes here.
+
+The two runs go side by side, each in a process group of its own with one server at a time; most of their time is
+kazoo's own sleeps. `kazoo_plugin` starts the servers. The tests that need what zkpy does not have yet are in EXCLUDED.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from compat_tests import peers
+
+#: Tests left out of both runs, and why.
+EXCLUDED = {
+    "kazoo/tests/test_client.py::TestSSLClient": "TLS: zkpy has no secureClientPort yet",
+    "kazoo/tests/test_sasl.py": "SASL: zkpy has no SASL authentication yet",
+    "kazoo/tests/test_connection.py::TestReadOnlyMode": "read-only mode: stops two members of an ensemble of three",
+    "kazoo/tests/test_client.py::TestReconfig": "reconfiguration: adds and removes members of an ensemble",
+}
+#: What `kazoo_plugin` reads: it cannot be imported here, where kazoo may be another one.
+COMMAND = "SERVER_COMMAND"
+PROPERTIES = "{properties}"
+
+#: Fewer passing tests than this, and it is the harness that is broken. With kazoo 2.11 307 pass, and one fails on any
+#: single server: TestClient::test_update_host_list stops the only server and expects a second one.
+FLOOR = 300
+
+TEST_TIMEOUT_S = 120
+RUN_TIMEOUT_S = 600.0
+
+
+@dataclass
+class Run:
+    """What became of each test on one server: "passed", "failed" or "skipped"."""
+
+    outcomes: dict[str, str]
+    seconds: float
+    output: Path
+
+    def named(self, outcome: str) -> set[str]:
+        """The tests with this outcome."""
+        return {test for test, became in self.outcomes.items() if became == outcome}
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{len(self.named(outcome))} {outcome}" for outcome in ("passed", "failed", "skipped"))
+        return f"{counts} in {self.seconds:.0f} s"
+
+
+def read_outcomes(junit: Path) -> dict[str, str]:
+    """The outcome of each test in a JUnit report; a test that also failed in its teardown has failed."""
+    outcomes: dict[str, str] = {}
+    for case in ET.parse(junit).getroot().iter("testcase"):
+        test = f"{case.get('classname')}::{case.get('name')}"
+        children = {child.tag for child in case}
+        outcome = "failed" if children & {"failure", "error"} else "skipped" if "skipped" in children else "passed"
+        if outcomes.get(test) != "failed":
+            outcomes[test] = outcome
+    return outcomes
+
+
+class Suite:
+    """kazoo's tests in a subprocess, against one kind of server."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        kazoo = peers.find_peer("kazoo")
+        assert kazoo is not None
+        directory.mkdir()
+        if kind == "apache":
+            command = peers.apache_server_command(directory, [PROPERTIES])
+        else:
+            command = peers.zkpy_server_command()
+        self.junit = directory / "junit.xml"
+        self.output = directory / "output.txt"
+        self.began = time.monotonic()
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    str(kazoo / "venv" / "bin" / "python"), "-m", "pytest", "-p", "compat_tests.kazoo_plugin",
+                    # kazoo's settings print every line of its log
+                    "-o", "addopts=", "-o", "log_cli=false", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
+                    f"--timeout={TEST_TIMEOUT_S}", f"--junitxml={self.junit}",
+                    *(word for test in EXCLUDED for word in ("--deselect", test)),
+                    "kazoo/tests",
+                ],
+                cwd=kazoo, env=environment(command, directory), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    def finish(self) -> Run:
+        """Wait for it, at most until RUN_TIMEOUT_S after its start."""
+        self.process.wait(max(1.0, self.began + RUN_TIMEOUT_S - time.monotonic()))
+        if not self.junit.exists():
+            raise RuntimeError(f"kazoo's tests did not run:\n{self.output.read_text()[-3000:]}")
+        seconds = sum(float(suite.get("time", 0)) for suite in ET.parse(self.junit).getroot().iter("testsuite"))
+        return Run(read_outcomes(self.junit), seconds, self.output)
+
+    def kill(self) -> None:
+        """End it, and a server it may have left behind."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def environment(command: list[str], directory: Path) -> dict[str, str]:
+    """What kazoo's harness and the plugin want to know. With CI set the test of the server's version runs too."""
+    return {
+        **os.environ,
+        COMMAND: json.dumps(command),
+        "PYTHONPATH": str(peers.ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(directory),
+        "CI": "1",
+        "ZOOKEEPER_VERSION": "3.9.5",
+        "ZOOKEEPER_CLUSTER_SIZE": "1",
+        "ZOOKEEPER_PORT_OFFSET": str(peers.free_port()),
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """Both runs, finished."""
+    peers.require("apache", "kazoo")
+    directory = tmp_path_factory.mktemp("kazoo")
+    suites: dict[str, Suite] = {}
+    try:
+        for kind in ("apache", "zkpy"):
+            suites[kind] = Suite(kind, directory / kind)
+        yield {kind: suite.finish() for kind, suite in suites.items()}
+    finally:
+        for suite in suites.values():
+            suite.kill()
+
+
+def test_every_excluded_test_exists() -> None:
+    peers.require("kazoo")
+    kazoo = peers.find_peer("kazoo")
+    assert kazoo is not None
+    done = subprocess.run(
+        [
+            str(kazoo / "venv" / "bin" / "python"), "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider",
+            "--collect-only", "-q", *EXCLUDED,
+        ],
+        cwd=kazoo, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failed_teardown_is_a_failed_test(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    junit.write_text(
+        '<testsuites><testsuite><testcase classname="a" name="t"/><testcase classname="a" name="t"><error/></testcase>'
+        '<testcase classname="a" name="u"/><testcase classname="b" name="u"><skipped/></testcase>'
+        '<testcase classname="b" name="v"><failure/></testcase></testsuite></testsuites>'
+    )
+    assert read_outcomes(junit) == {"a::t": "failed", "a::u": "passed", "b::u": "skipped", "b::v": "failed"}
+
+
+@pytest.mark.slow
+def test_apache_passes_kazoos_tests(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    apache = runs["apache"]
+    with capsys.disabled():
+        print(f"\nkazoo's tests on Apache's server: {apache}; failed: {sorted(apache.named('failed'))}")
+    assert len(apache.named("passed")) >= FLOOR, apache.output.read_text()[-3000:]
+
+
+@pytest.mark.slow
+def test_zkpy_passes_every_test_that_apache_passes(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    apache, zkpy = runs["apache"], runs["zkpy"]
+    with capsys.disabled():
+        print(f"\nkazoo's tests on zkpy: {zkpy}; failed: {sorted(zkpy.named('failed'))}")
+    assert len(zkpy.named("passed")) >= FLOOR, zkpy.output.read_text()[-3000:]
+    fewer = apache.named("passed") - zkpy.named("passed")
+    assert not fewer, f"{sorted(fewer)}\n{zkpy.output.read_text()[-6000:]}"
+    assert zkpy.named("failed") <= apache.named("failed")
