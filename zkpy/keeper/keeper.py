@@ -42,6 +42,7 @@ _INT: Final = Struct(">i")
 _TXN_HEADER: Final = Struct(">qiqqi")
 _TXN_DIGEST: Final = Struct(">iQ")
 
+_CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL))
 #: Writes that clients may send; the server makes the others itself.
 _CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
 
@@ -197,6 +198,9 @@ class Keeper:
         if frames:
             if client.backlog:
                 client.backlog += frames
+            elif len(frames) == 1 and client.phase == connection.OPEN:
+                self._touch(client)
+                self._take_chunk(client, frames)
             else:
                 self._take_frames(client, frames)
         if framer.error is not None and not client.closing:
@@ -424,7 +428,8 @@ class Keeper:
                 while client.waiting[0] is not request:
                     self._answer_late(client, client.waiting.popleft())
         tree.tracks_changes = is_watched = bool(watches.data or watches.child)
-        result = tree.apply(header, request.txn, request.digest)
+        made = self.outstanding.created(request.txn.path) if header.type in _CREATES else None
+        result = tree.apply(header, request.txn, request.digest, made)
         self.outstanding.applied(request.zxid)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
@@ -461,6 +466,8 @@ class Keeper:
         zxid = self.tree.last_zxid
         if type_ == opcodes.SET_DATA and result.stat is not None:
             packet = replies.reply(request.xid, zxid, result.stat)
+        elif type_ == opcodes.CREATE and not result.err:
+            packet = replies.path_reply(request.xid, zxid, result.path or "")
         elif result.err and type_ != opcodes.MULTI:
             packet = replies.error_reply(request.xid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:

@@ -1,8 +1,9 @@
 """The tree as it will be once everything proposed has committed.
 
 A write is judged when it arrives, against the changes before it that are decided but not applied yet. A `Shadow` is
-one znode in that future; it exists from the first proposed change of the path until the last one is applied. The
-digest runs ahead in the same way, because each txn carries the digest of the tree *after* it.
+one znode in that future; it exists from the first proposed change of the path until the last one is applied. A znode
+that is only proposed to be created stands there itself, and goes into the tree when its txn is applied. The digest runs
+ahead in the same way, because each txn carries the digest of the tree *after* it.
 Source: PrepRequestProcessor (ChangeRecord, outstandingChanges), ClickHouse Keeper's deltas.
 """
 
@@ -10,12 +11,16 @@ from collections import deque
 
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.digest import MASK, node_digest
+from zkpy.tree.digest import EXCLUDED, MASK, node_digest
 from zkpy.tree.znode import ZNode
 
 
 class Shadow:
-    """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed."""
+    """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed.
+
+    `stable` is the part of its digest that only depends on path and data; -1 when it is not known, to be set by whoever
+    changes the data.
+    """
 
     __slots__ = (
         "acl",
@@ -67,20 +72,22 @@ class Outstanding:
 
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
-        self.shadows: dict[str, Shadow] = {}
+        self.shadows: dict[str, Shadow | ZNode] = {}
         # (zxid, path) per change, oldest first: what `applied` walks through
         self.changes: deque[tuple[int, str]] = deque()
         # the tree digest after everything proposed
         self.digest = tree.digest
         # while a multi is prepared: what to put back if it fails, newest last
-        self._undo: list[tuple[str, Shadow | None]] | None = None
+        self._undo: list[tuple[str, Shadow | ZNode | None]] | None = None
 
     def find(self, path: str) -> Shadow | ZNode | None:
         """The node at `path` as it will be, to look at only; None if it will not exist."""
         shadow = self.shadows.get(path)
-        if shadow is not None:
-            return shadow if shadow.exists else None
-        return self._tree.nodes.get(path)
+        if shadow is None:
+            return self._tree.nodes.get(path)
+        if type(shadow) is Shadow and not shadow.exists:
+            return None
+        return shadow
 
     def child_count(self, found: Shadow | ZNode) -> int:
         """How many children a node that `find` gave will have."""
@@ -92,34 +99,41 @@ class Outstanding:
     def change(self, path: str, zxid: int) -> Shadow:
         """The shadow of an existing node, to be changed by txn `zxid`; call `changed` afterwards."""
         shadow = self.shadows.get(path)
-        if shadow is None:
-            node = self._tree.nodes[path]
-            shadow = Shadow(zxid, node, len(node.children) if node.children else 0, self._digest_of_node(path, node))
-            if self._undo is not None:
-                self._undo.append((path, None))
-            self.shadows[path] = shadow
-        else:
+        self.changes.append((zxid, path))
+        if type(shadow) is Shadow:
             if self._undo is not None:
                 self._undo.append((path, shadow.copy()))
             shadow.zxid = zxid
-        self.changes.append((zxid, path))
+            return shadow
+        if self._undo is not None:
+            self._undo.append((path, shadow))
+        node = self._tree.nodes[path] if shadow is None else shadow
+        assert type(node) is ZNode
+        shadow = Shadow(zxid, node, len(node.children) if node.children else 0, self._digest_of_node(path, node))
+        self.shadows[path] = shadow
         return shadow
 
     def changed(self, path: str, shadow: Shadow) -> None:
         """Bring the digest up to date after a change of `shadow`'s fields."""
-        if self._tree.digest_enabled:
-            before = shadow.digest
-            shadow.digest = node_digest(path, shadow)
-            self.digest = self.digest - before + shadow.digest & MASK
+        if self._tree.digest_enabled and not path.startswith(EXCLUDED):
+            digest = node_digest(path, shadow)
+            self.digest = self.digest - shadow.digest + digest & MASK
+            shadow.digest = digest
 
     def add(self, path: str, node: ZNode, zxid: int) -> None:
-        """A node will be created at `path`."""
+        """`node` will be created at `path`; until then it is not to be changed."""
         if self._undo is not None:
             self._undo.append((path, self.shadows.get(path)))
-        shadow = Shadow(zxid, node, 0, 0)
-        self.shadows[path] = shadow
+        self.shadows[path] = node
         self.changes.append((zxid, path))
-        self.changed(path, shadow)
+        if self._tree.digest_enabled:
+            digest = node.digest = node_digest(path, node)
+            self.digest = self.digest + digest & MASK
+
+    def created(self, path: str | None) -> ZNode | None:
+        """The node that is proposed to be created at `path`, if nothing later changes it; for `DataTree.apply`."""
+        found = self.shadows.get(path or "")
+        return found if type(found) is ZNode else None
 
     def remove(self, path: str, zxid: int) -> None:
         """The node at `path` will be deleted."""
@@ -162,17 +176,18 @@ class Outstanding:
         while changes and changes[0][0] <= zxid:
             path = changes.popleft()[1]
             shadow = shadows.get(path)
-            if shadow is not None and shadow.zxid <= zxid:
-                del shadows[path]
-                if shadow.exists and self._tree.digest_enabled:
-                    nodes[path].digest = shadow.digest  # worked out once, when the txn was prepared
+            if shadow is None or (shadow.zxid if type(shadow) is Shadow else shadow.czxid) > zxid:
+                continue
+            del shadows[path]
+            if self._tree.digest_enabled and not (type(shadow) is Shadow and not shadow.exists):
+                nodes[path].digest = shadow.digest  # worked out once, when the txn was prepared
 
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemerals the session will own: those in the tree and those proposed, less those to be deleted."""
         paths = dict.fromkeys(self._tree.sessions.ephemerals.get(session_id, ()))
         for _, path in self.changes:
-            shadow = self.shadows[path]
-            if not shadow.exists or shadow.owner != session_id:
+            shadow = self.find(path)
+            if shadow is None or shadow.owner != session_id:
                 paths.pop(path, None)
             else:
                 paths[path] = None

@@ -17,7 +17,7 @@ from zkpy.keeper.requests import Refusal, Request
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
 from zkpy.proto import errors, opcodes
-from zkpy.proto.paths import path_error
+from zkpy.proto.paths import is_legal_name, path_error
 from zkpy.proto.records import (
     ACL,
     CheckVersionRequest,
@@ -256,20 +256,26 @@ class Preparer:
         elif ttl_ms >= 0 or type_ == opcodes.CREATE_TTL:
             # Apache lets createTTL with another mode and ttl -1 pass here and then fails while applying it.
             raise Refusal(errors.BADARGUMENTS)
-        self._check_session(header.client_id)
+        session = self.sessions.by_id.get(header.client_id)
+        if session is None or session.is_closing:
+            self._check_session(header.client_id)
         if path is None:
             raise Refusal(errors.MARSHALLINGERROR)
         at = path.rfind("/")
         if at < 0 or "\0" in path:
             raise Refusal(errors.BADARGUMENTS)
         parent_path = path[:at]
-        acl = self._normalise(entries, identities)
+        acl = entries if type(entries) is Acl else self._normalise(entries, identities)
         outstanding = self.outstanding
-        parent = self._find(parent_path)
-        self._permit(parent.acl, opcodes.PERM_CREATE, identities)
+        parent = outstanding.find(parent_path)
+        if parent is None:
+            raise Refusal(errors.NONODE)
+        if not parent.acl.world & opcodes.PERM_CREATE:
+            self._permit(parent.acl, opcodes.PERM_CREATE, identities)
         if flags in _SEQUENTIAL:
             path = f"{path}{parent.cversion:010d}"
-        if path_error(path) is not None:
+        # The parent is a znode, so its path is legal (but "/", the root's other name, is no parent: "//x").
+        if (at == 1 or not is_legal_name(path, at)) and path_error(path) is not None:
             raise Refusal(errors.BADARGUMENTS)
         if outstanding.find(path) is not None:
             raise Refusal(errors.NODEEXISTS)

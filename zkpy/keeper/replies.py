@@ -14,6 +14,7 @@ from zkpy.proto.opcodes import XID_EVENT
 from zkpy.proto.records import WatcherEvent
 
 _HEAD: Final = Struct(">iiqi")
+_STRING_HEAD: Final = Struct(">iiqii")
 _EVENT: Final = Struct(">iiqiiii")
 _CONNECT: Final = Struct(">iiiqi")
 NULL_BUFFER: Final = b"\xff\xff\xff\xff"
@@ -23,6 +24,13 @@ NO_PASSWORD: Final = bytes(16)
 def reply(xid: int, zxid: int, body: bytes) -> bytes:
     """A reply with `body`, the encoded response record (empty where there is none)."""
     return _HEAD.pack(16 + len(body), xid, zxid, 0) + body
+
+
+def path_reply(xid: int, zxid: int, path: str) -> bytes:
+    """A reply whose record is just a path (create)."""
+    encoded = path.encode()
+    size = len(encoded)
+    return _STRING_HEAD.pack(20 + size, xid, zxid, 0, size) + encoded
 
 
 def error_reply(xid: int, zxid: int, code: int) -> bytes:

@@ -20,7 +20,11 @@ _LEGAL_PATH: Final = re.compile(rf"/|(?:/(?!\.\.?(?:/|\Z))[^/{_ILLEGAL}]+)+")
 _ILLEGAL_CHARACTER: Final = re.compile(f"[{_ILLEGAL}]")
 _RELATIVE_NAME: Final = re.compile(r"/\.\.?(?=/|\Z)")
 
+_LEGAL_NAME: Final = re.compile(rf"/(?!\.\.?\Z)[^/{_ILLEGAL}]+")
+
 _is_legal: Final = _LEGAL_PATH.fullmatch
+#: Is the path from its last slash on (given by position) a slash and a legal name? For paths whose parent is legal.
+is_legal_name: Final = _LEGAL_NAME.fullmatch
 
 
 def path_error(path: str | None) -> str | None:

@@ -68,11 +68,8 @@ class Disk:
 
     def carry_out(self, ready: Ready) -> None:
         """Append the batch; in the quick mode also sync it, and tell the replica."""
-        append = self.log.append
-        size = 0
-        for zxid, entry in ready.append:
-            append(zxid, entry)
-            size += len(entry)
+        self.log.extend(ready.append)
+        size = sum([len(entry) for _, entry in ready.append])
         if self.is_threaded or self.is_behind:
             self._token = ready.token
             self._wake_sync.set()

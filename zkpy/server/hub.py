@@ -205,6 +205,7 @@ class Hub:
     def flush(self) -> None:
         """Send what every dirty connection has to say. Whose requests had to wait for that goes on in the next turn."""
         keeper = self.replica.keeper
+        sizes: list[int] = []
         for connection in keeper.take_dirty():
             link = connection.link
             if type(link) is not Link or link.fd not in self.links:
@@ -214,7 +215,7 @@ class Hub:
                 data = out[0] if len(out) == 1 else b"".join(out)
                 if connection.phase:  # the answer to a four-letter word is not counted
                     connection.sent += len(out)
-                    keeper.statistics.add_responses(list(map(len, out)))
+                    sizes += map(len, out)
                 out.clear()
                 if link.unsent:
                     link.unsent += data
@@ -244,6 +245,8 @@ class Hub:
             elif connection.backlog or (connection.waiting and not connection.waiting[0].zxid):
                 # In a turn of its own, among all the others: one client's large answers must not fill this one.
                 self._watch(link, _OUT)
+        if sizes:
+            keeper.statistics.add_responses(sizes)
 
     def _send_rest(self, link: Link) -> None:
         """Send what the kernel did not take before; with nothing left of that, go on with requests that waited."""

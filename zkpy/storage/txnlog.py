@@ -70,13 +70,22 @@ class TxnLog:
 
     def append(self, zxid: int, entry: bytes) -> None:
         """Add one record to the batch that `take` gives."""
+        self.extend([(zxid, entry)])
+
+    def extend(self, entries: list[tuple[int, bytes]]) -> None:
+        """Add records, (zxid, entry) each and at least one, to the batch that `take` gives."""
+        if self.size_limit >= 0 and len(entries) > 1:
+            for one in entries:  # any of them may be the one to roll at
+                self.extend([one])
+            return
         if self._is_new:
             self._is_new = False
-            self._begins = zxid
-        record = _RECORD.pack(adler32(entry), len(entry)) + entry + _END
-        self._parts.append(record)
-        self.txns_since_roll += 1
-        self.bytes_since_roll += len(record)
+            self._begins = entries[0][0]
+        pack = _RECORD.pack
+        records = [pack(adler32(entry), len(entry)) + entry + _END for _, entry in entries]
+        self._parts += records
+        self.txns_since_roll += len(records)
+        self.bytes_since_roll += sum(map(len, records))
         if 0 <= self.size_limit < self.bytes_since_roll:
             self.roll()
 

@@ -80,6 +80,8 @@ class DataTree:
         self.digest = 0
         # While a txn is applied whose digest is known: node digests are left unknown instead of being worked out.
         self._digest_known = False
+        # While a create is applied whose node the caller has made: that node.
+        self._made: ZNode | None = None
         #: (zxid, digest) at every DIGEST_LOG_INTERVAL-th zxid, oldest first.
         self.digest_log: deque[tuple[int, int]] = deque(maxlen=DIGEST_LOG_LIMIT)
         #: Lengths of all paths and data, in bytes: the gauge approximate_data_size.
@@ -121,16 +123,19 @@ class DataTree:
 
     # --- the one way in ----------------------------------------------------------------------------------------
 
-    def apply(self, header: TxnHeader, txn: Any, digest: int = -1) -> Result:
+    def apply(self, header: TxnHeader, txn: Any, digest: int = -1, made: ZNode | None = None) -> Result:
         """Apply one txn; `txn` is the record that belongs to `header.type`, None for a bodiless closeSession.
 
         `digest` is the tree digest after this txn where the caller has worked it out already (whoever prepared the txn
-        has): then it is taken over, at half the cost of an apply; else it is worked out here.
+        has): then it is taken over, at half the cost of an apply; else it is worked out here. `made` is the node that a
+        create leads to, with its digest, where the caller has that too; the tree owns it from now on.
         Never raises for what a txn asks of a tree that lacks it: that is a `Result` with an error code.
         """
         if digest >= 0 and self.digest_enabled:
             self._digest_known = True
+            self._made = made
             result = _APPLY[header.type](self, header, txn)
+            self._made = None
             self._digest_known = False
             self.digest = digest
         else:
@@ -262,9 +267,12 @@ class DataTree:
             parent.children = {name: None}
         else:
             parent.children[name] = None
-        node = ZNode(data, acl, zxid, zxid, header.time, header.time, 0, 0, 0, owner, zxid)
+        node = self._made
+        if node is None:
+            node = ZNode(data, acl, zxid, zxid, header.time, header.time, 0, 0, 0, owner, zxid)
         nodes[path] = node
-        self.data_size += _size(path, data)
+        size = len(data) if data else 0
+        self.data_size += len(path) + size
         if self.digest_enabled and not self._digest_known and path[:11] != EXCLUDED:
             node.digest = node_digest(path, node)
             self.digest = self.digest + node.digest & MASK
@@ -272,14 +280,10 @@ class DataTree:
             self._enlist(path, owner)
         # As the node is before the quota bookkeeping touches it: a stats node's own reply shows what was written.
         stat = None if header.type == opcodes.CREATE else node.stat(self.extended_types)
-        limited = quota.quota_of(parent_path)
-        if limited is not None:
-            if name == quota.LIMITS:
-                self.quotas.paths[limited] = None
-            elif name == quota.STATS:
-                self._recount(limited)
+        if name in quota.NAMES:
+            self._note_quota(parent_path, name)
         if self.quotas.paths:
-            self._charge(path, len(data) if data else 0, 1)
+            self._charge(path, size, 1)
         if self.tracks_changes:
             self.changes.append((CREATED, path, acl, parent_path or "/", parent.acl))
         return Result(header.type, 0, path, stat)
@@ -310,9 +314,10 @@ class DataTree:
         self.digest = self.digest - self._before(path, node) & MASK
         if node.owner:
             self._delist(path, node.owner)
-        limited = quota.quota_of(parent_path)
-        if limited is not None and name == quota.LIMITS:
-            self.quotas.paths.pop(limited, None)
+        if name == quota.LIMITS:
+            limited = quota.quota_of(parent_path)
+            if limited is not None:
+                self.quotas.paths.pop(limited, None)
         if self.quotas.paths:
             self._charge(path, -len(node.data) if node.data else 0, -1)
         if self.tracks_changes:
@@ -428,6 +433,15 @@ class DataTree:
             if zxid > node.pzxid:
                 node.pzxid = zxid
             self._after(path, node, before)
+
+    def _note_quota(self, parent_path: str, name: str) -> None:
+        """A node of a name that quotas use was created: if it stands where they do, follow it."""
+        limited = quota.quota_of(parent_path)
+        if limited is not None:
+            if name == quota.LIMITS:
+                self.quotas.paths[limited] = None
+            else:
+                self._recount(limited)
 
     def _enlist(self, path: str, owner: int) -> None:
         kind = kind_of(owner, self.extended_types)

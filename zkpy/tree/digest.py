@@ -38,19 +38,22 @@ def node_digest(path: str, node: Digestible) -> int:
         return 0
     if path == "/":
         path = ""
-    fields = _FIELDS.pack(
-        node.czxid,
-        node.mzxid,
-        node.pzxid,
-        node.ctime,
-        node.mtime,
-        node.version,
-        node.cversion,
-        node.aversion,
-        node.owner,
-    )
     # One pass over one string is quicker than three for the usual small node.
-    return crc32(path.encode() + (node.data or b"") + fields)
+    return crc32(
+        path.encode()
+        + (node.data or b"")
+        + _FIELDS.pack(
+            node.czxid,
+            node.mzxid,
+            node.pzxid,
+            node.ctime,
+            node.mtime,
+            node.version,
+            node.cversion,
+            node.aversion,
+            node.owner,
+        )
+    )
 
 
 def signed(digest: int) -> int:

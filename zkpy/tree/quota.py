@@ -14,6 +14,7 @@ from typing import Final
 ROOT: Final = "/zookeeper/quota"
 LIMITS: Final = "zookeeper_limits"
 STATS: Final = "zookeeper_stats"
+NAMES: Final = frozenset((LIMITS, STATS))
 _SUBTREE: Final = ROOT + "/"
 _PAIRS: Final = re.compile("[,;]+")
 
