@@ -70,7 +70,8 @@ class Disk:
         """Append the batch; in the quick mode also sync it, and tell the replica."""
         self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
-        if self.is_threaded or self.is_behind:
+        # While a snapshot goes to disk, a sync of the log waits for much of that to be written.
+        if self.is_threaded or self.is_behind or self._written is not None:
             self._token = ready.token
             self._wake_sync.set()
         else:
