@@ -72,8 +72,8 @@ class Connection:
         self.timeout_ms = 0
         self.has_read_only_flag = False
         self.framer = Framer(max_frame)
-        # The first bytes of a new connection, until there are four: a word or a frame's length.
-        self.head = b""
+        # The first bytes of a new connection, until there are four: a word or a frame's length. Then None.
+        self.head: bytes | None = b""
         # invariant: not empty while a write of this connection is in flight
         self.waiting: deque[Request] = deque()
         self.out: list[bytes] = []

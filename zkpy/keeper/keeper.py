@@ -187,7 +187,7 @@ class Keeper:
             if word is not None:
                 self._run_word(client, word, head[4:])
                 return
-            client.head = b""
+            client.head = None
             data = head
         framer = client.framer
         try:
@@ -199,7 +199,6 @@ class Keeper:
             if client.backlog:
                 client.backlog += frames
             elif len(frames) == 1 and client.phase == connection.OPEN:
-                self._touch(client)
                 self._take_chunk(client, frames)
             else:
                 self._take_frames(client, frames)
@@ -239,7 +238,6 @@ class Keeper:
 
     def _take_frames(self, client: Connection, frames: list[bytes]) -> None:
         """Take requests in order; those that would make too much to send stay behind in the backlog."""
-        self._touch(client)
         at = 0
         while at < len(frames) and not client.closing:
             if at and client.out_size() > OUT_LIMIT:
@@ -252,7 +250,7 @@ class Keeper:
         waiting = client.waiting
         out = client.out
         tree = self.tree
-        answered = taken = 0
+        answered = taken = silent = 0
         xid = op = 0
         name = client.last_op
         for frame in frames:
@@ -295,10 +293,12 @@ class Keeper:
                 if client.closing:
                     break
             elif op == opcodes.AUTH:
+                silent += 1
                 self._authenticate(client, xid, frame)
                 if client.closing:
                     break
             elif op == opcodes.SASL:
+                silent += 1
                 self._sasl(client, xid, frame)
                 if client.closing:
                     break
@@ -309,6 +309,8 @@ class Keeper:
                 break
         self.statistics.packets_received += taken
         client.received += taken
+        if taken > silent:  # who only proves who they are does not keep their session alive
+            self._touch(client)
         if answered:
             self.statistics.add_latency(0, answered)
             self.statistics.observe("readlatency", 0, answered)

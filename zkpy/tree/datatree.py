@@ -189,7 +189,7 @@ class DataTree:
         self._add_system_nodes()
         self._restore_quotas()
         self.digest = self.compute_digest()
-        self.data_size = sum(_size(path, node.data) for path, node in self.nodes.items())
+        self.data_size = self._compute_size()
 
     def compute_digest(self) -> int:
         """The tree digest from scratch, walking every node; `digest` must always equal it."""
@@ -219,7 +219,7 @@ class DataTree:
             assert (path in self.ttls) == (kind == TTL), path
             assert node.digest in (-1, node_digest(path, node)), path
         assert self.digest == self.compute_digest()
-        assert self.data_size == sum(_size(path, node.data) for path, node in nodes.items())
+        assert self.data_size == self._compute_size()
 
     # --- the rules, one per txn type ---------------------------------------------------------------------------
 
@@ -509,6 +509,10 @@ class DataTree:
                 todo.append((child_path, self.nodes[child_path]))
         return count, size
 
+    def _compute_size(self) -> int:
+        """`data_size` from scratch: the root has one byte of path and its data once, though it stands here twice."""
+        return sum(_size(path, node.data) for path, node in self.nodes.items() if path)
+
     def _add_system_nodes(self) -> None:
         nodes = self.nodes
         if "" not in nodes:
@@ -521,7 +525,7 @@ class DataTree:
         if not self.digest:
             self.digest = self.compute_digest()
         if not self.data_size:
-            self.data_size = sum(_size(path, node.data) for path, node in nodes.items())
+            self.data_size = self._compute_size()
 
     def _restore_quotas(self) -> None:
         """Find every limits node again, and recount what it limits."""
