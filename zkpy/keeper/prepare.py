@@ -17,7 +17,7 @@ from zkpy.keeper.requests import Refusal, Request
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
 from zkpy.proto import errors, opcodes
-from zkpy.proto.paths import is_legal_name, path_error
+from zkpy.proto.paths import is_plain_name, path_error
 from zkpy.proto.records import (
     ACL,
     CheckVersionRequest,
@@ -275,7 +275,7 @@ class Preparer:
         if flags in _SEQUENTIAL:
             path = f"{path}{parent.cversion:010d}"
         # The parent is a znode, so its path is legal (but "/", the root's other name, is no parent: "//x").
-        if (at == 1 or not is_legal_name(path, at)) and path_error(path) is not None:
+        if (at == 1 or not is_plain_name(path[at + 1 :])) and path_error(path) is not None:
             raise Refusal(errors.BADARGUMENTS)
         if outstanding.find(path) is not None:
             raise Refusal(errors.NODEEXISTS)

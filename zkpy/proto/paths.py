@@ -20,11 +20,9 @@ _LEGAL_PATH: Final = re.compile(rf"/|(?:/(?!\.\.?(?:/|\Z))[^/{_ILLEGAL}]+)+")
 _ILLEGAL_CHARACTER: Final = re.compile(f"[{_ILLEGAL}]")
 _RELATIVE_NAME: Final = re.compile(r"/\.\.?(?=/|\Z)")
 
-_LEGAL_NAME: Final = re.compile(rf"/(?!\.\.?\Z)[^/{_ILLEGAL}]+")
+_NO_NAMES: Final = ("", ".", "..")
 
 _is_legal: Final = _LEGAL_PATH.fullmatch
-#: Is the path from its last slash on (given by position) a slash and a legal name? For paths whose parent is legal.
-is_legal_name: Final = _LEGAL_NAME.fullmatch
 
 
 def path_error(path: str | None) -> str | None:
@@ -50,6 +48,11 @@ def _reason(path: str | None) -> str:
     relative = _RELATIVE_NAME.search(path)
     assert relative is not None, f"no fault in {path!r}"
     return f"the path has a relative name at {relative.start() + 1}"
+
+
+def is_plain_name(name: str) -> bool:
+    """Is this a legal name in ASCII? Quicker to say than `path_error`; `name` has no slash in it."""
+    return name.isascii() and name.isprintable() and name not in _NO_NAMES
 
 
 def parent_of(path: str) -> str:

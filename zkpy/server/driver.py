@@ -21,7 +21,7 @@ from zkpy.server.logs import get_log
 log = get_log("zkpy.keeper")
 
 #: How long turns may follow each other before the other tasks are let in.
-YIELD_MS: Final = 5
+YIELD_MS: Final = 10
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
 
