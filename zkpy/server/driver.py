@@ -73,8 +73,11 @@ class Driver:
             deadline = self.replica.deadline_ms()
             step = CLOCK_STEP_MS if deadline is None else min(CLOCK_STEP_MS, max(1, deadline - now))
             await trio.sleep(step / 1000)
-            if deadline is not None and now_ms() >= deadline:
+            now = now_ms()
+            if deadline is not None and now >= deadline:
                 self.turn(is_due=True)
+            elif self.hub.is_due(now):
+                self.turn()
 
     def turn(self, *, is_due: bool = False) -> bool:
         """One turn. True if there is more to do without waiting. `is_due`: a deadline of the replica has come."""

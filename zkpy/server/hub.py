@@ -8,6 +8,7 @@ closes that connection.
 """
 
 import errno
+import os
 import select
 import socket
 from typing import Final
@@ -68,13 +69,18 @@ class Hub:
         *,
         max_per_ip: int = 0,
         max_total: int = 0,
+        max_fd: int = 0,
         keepalive: bool = False,
         outstanding_limit: int = 1000,
     ) -> None:
-        """Serve `replica` on `listeners` (non-blocking); limits of 0 are none."""
+        """Serve `replica` on `listeners` (non-blocking); limits of 0 are none.
+
+        `max_fd`: file descriptors from this number on are not for clients.
+        """
         self.replica = replica
         self.max_per_ip = max_per_ip
         self.max_total = max_total
+        self.max_fd = max_fd
         self.keepalive = keepalive
         self.outstanding_limit = outstanding_limit
         self.epoll = select.epoll()
@@ -105,6 +111,10 @@ class Hub:
             self._left = self.epoll.poll(MOMENT_S, TURN_SOCKETS)
         return bool(self._left)
 
+    def is_due(self, now_ms: int) -> bool:
+        """Has the time come to accept connections again?"""
+        return 0 < self._accept_again_ms <= now_ms
+
     def read(self, now_ms: int, *, is_behind: bool = False) -> bool:
         """Take what has arrived and feed it to the replica. True if there may be more at once.
 
@@ -114,7 +124,7 @@ class Hub:
         limit = self.outstanding_limit
         if self._paused and len(in_flight) <= limit:
             self._unpause()
-        if self._accept_again_ms and now_ms >= self._accept_again_ms:
+        if self.is_due(now_ms):
             self._accept_again_ms = 0
             for fd in self._listeners:
                 self.epoll.modify(fd, _IN)
@@ -165,6 +175,9 @@ class Hub:
         for _ in range(TURN_ACCEPTS):
             try:
                 sock, peer = listener.accept()
+                if 0 < self.max_fd <= sock.fileno():
+                    sock.close()
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             except BlockingIOError:
                 return
             except OSError as error:

@@ -10,6 +10,7 @@ acknowledged is on disk at any moment, so there is nothing to save.
 """
 
 import gc
+import resource
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +35,10 @@ log = get_log("zkpy.server")
 GC_THRESHOLDS: Final = (50_000, 10, 10)
 #: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
 DEFAULT_BACKLOG: Final = 1024
+
+
+#: File descriptors that clients do not get: a log or snapshot that cannot be opened is the end.
+RESERVED_DESCRIPTORS: Final = 32
 
 
 async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> None:
@@ -65,6 +70,7 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
         [listener],
         max_per_ip=config.max_client_cnxns,
         max_total=config.max_cnxns,
+        max_fd=_raise_descriptor_limit() - RESERVED_DESCRIPTORS,
         keepalive=config.tcp_keepalive,
         outstanding_limit=config.global_outstanding_limit,
     )
@@ -90,9 +96,24 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
 
 async def _purge_now_and_then(store: Store, config: Config) -> None:
     while True:
-        for path in await trio.to_thread.run_sync(store.purge, config.snap_retain_count):
-            log.info("purged", file=path)
+        try:
+            for path in await trio.to_thread.run_sync(store.purge, config.snap_retain_count):
+                log.info("purged", file=path)
+        except OSError as error:
+            log.error("cannot purge", error=error)  # the next time may go better; no data hangs on it
         await trio.sleep(config.purge_interval_hours * 3600)
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow as many open files as the system lets us, as the JVM does; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass  # some systems have a lower limit that they do not tell
+    return soft if soft != resource.RLIM_INFINITY else 0x7FFFFFFF
 
 
 def _report_progress(replayed: int) -> None:
