@@ -44,9 +44,13 @@ class StartError(Exception):
 class ServerProcess:
     """One data directory and the server over it; a context manager that starts and stops it."""
 
-    def __init__(self, data_dir: Path, *, flags: str = "", **config: str) -> None:
-        """`flags` are -D options; `config` overrides DEFAULTS, a dot in a key written as two underscores."""
+    def __init__(self, data_dir: Path, *, flags: str = "", max_files: int = 0, **config: str) -> None:
+        """`flags` are -D options; `config` overrides DEFAULTS, a dot in a key written as two underscores.
+
+        `max_files`: how many file descriptors it may have, 0 for as many as this process.
+        """
         self.data_dir = data_dir
+        self.max_files = max_files
         self.flags = flags
         self.config = {**DEFAULTS, "dataDir": str(data_dir), **{k.replace("__", "."): v for k, v in config.items()}}
         self.config_path = data_dir.parent / f"{data_dir.name}.cfg"
@@ -61,10 +65,13 @@ class ServerProcess:
         assert self.process is None
         self.config_path.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "SERVER_JVMFLAGS": self.flags, "JVMFLAGS": ""}
+        command = [sys.executable, "-m", "zkpy", "serve", str(self.config_path)]
+        if self.max_files:
+            command = ["sh", "-c", f'ulimit -n {self.max_files} && exec "$@"', "sh", *command]
         began = time.perf_counter()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zkpy", "serve", str(self.config_path)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
