@@ -382,14 +382,14 @@ class Keeper:
             entry = encode_txn(header, request.txn, request.digest if request.digest >= 0 else None)
         self.proposals.append((zxid, entry))
         self.in_flight.append(request)
-        if self.preparer.quota_warnings:
-            for text in self.preparer.quota_warnings:
+        if self.preparer.quota_notes:
+            for text, is_refused in self.preparer.quota_notes:
                 self._note("warning", "quota exceeded", quota=text)
-            if request.header is not None and request.header.type == opcodes.ERROR:
-                namespace = namespace_of(self.preparer.quota_warnings[0].partition(" ")[0]) or ""
-                counts = self.statistics.quota_exceeded
-                counts[namespace] = counts.get(namespace, 0) + 1
-            self.preparer.quota_warnings.clear()
+                if is_refused:
+                    namespace = namespace_of(text.partition(" ")[0]) or ""
+                    counts = self.statistics.quota_exceeded
+                    counts[namespace] = counts.get(namespace, 0) + 1
+            self.preparer.quota_notes.clear()
 
     def committed(self, entries: list[tuple[int, bytes]]) -> None:
         """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""

@@ -89,8 +89,8 @@ class Preparer:
         self.settings = settings
         # Encoded ACL → the ACL, for those that normalise to themselves whoever sends them.
         self._acls: dict[bytes, Acl] = {}
-        #: Texts about soft limits that a write went past, for the log; taken by the keeper.
-        self.quota_warnings: list[str] = []
+        #: (text for the log, was it refused) of limits that a write would pass; taken by the keeper.
+        self.quota_notes: list[tuple[str, bool]] = []
 
     def prepare(self, request: Request, zxid: int, time_ms: int) -> bool:
         """Judge `request` as txn `zxid` at wall time `time_ms`: sets its header and txn. True if `zxid` was taken.
@@ -281,13 +281,15 @@ class Preparer:
             raise Refusal(errors.NODEEXISTS)
         if parent.owner and kind_of(parent.owner, self.tree.extended_types) == NORMAL:
             raise Refusal(errors.NOCHILDRENFOREPHEMERALS)
-        if self.tree.quotas.paths:
+        if self.settings.enforce_quota and self.tree.quotas.paths:
             self._check_quota(path, len(data) if data else 0, 1)
         zxid = header.zxid
         shadow = outstanding.change(parent_path, zxid)
-        cversion = shadow.cversion = wrap_int(shadow.cversion + 1)
+        cversion = wrap_int(shadow.cversion + 1)
+        if cversion > shadow.cversion:  # else it has wrapped, and applying the txn leaves the parent as it was
+            shadow.cversion = cversion
+            shadow.pzxid = zxid
         shadow.children += 1
-        shadow.pzxid = zxid
         outstanding.changed(parent_path, shadow)
         # What the node becomes follows from the opcode; the flags only say ephemeral and sequential.
         txn: Any
@@ -338,7 +340,7 @@ class Preparer:
             _valid(path)
             raise Refusal(errors.NONODE)
         self._permit(node.acl, opcodes.PERM_WRITE, identities)
-        if self.tree.quotas.paths:
+        if self.settings.enforce_quota and self.tree.quotas.paths:
             self._check_quota(path, (len(data) if data else 0) - (len(node.data) if node.data else 0), 0)
         version = _next_version(node.version, version)
         shadow = self.outstanding.change(path, header.zxid)
@@ -421,24 +423,26 @@ class Preparer:
         return acl
 
     def _check_quota(self, path: str, bytes_added: int, nodes_added: int) -> None:
-        """Judged by the usage that is committed, as Apache does (ZooKeeperServer.checkQuota)."""
+        """With enforceQuota on: refuse what passes a hard limit, and note what passes a soft one.
+
+        Judged by the usage that is committed, as Apache does (ZooKeeperServer.checkQuota).
+        """
         prefix = self.tree.quotas.longest_prefix(path)
         if prefix is None:
             return
-        limits = self.tree.nodes.get(quota.limits_path(prefix))
-        usage = self.tree.nodes.get(quota.stats_path(prefix))
+        nodes = self.tree.nodes
+        limits = nodes.get(quota.limits_path(prefix))
+        usage = nodes.get(quota.stats_path(prefix))
         if limits is None or usage is None:
             return
         try:
-            over = quota.exceeded(quota.Usage(limits.data), quota.Usage(usage.data), bytes_added, nodes_added)
+            over = quota.exceeded(limits.data, usage.data, bytes_added, nodes_added)
         except ValueError:
-            # No numbers in there: with enforcement on, nothing may be written past a limit that cannot be read.
-            if self.settings.enforce_quota:
-                raise Refusal(errors.MARSHALLINGERROR) from None
-            return
-        for text, hard in over:
-            self.quota_warnings.append(f"{prefix} {text}")
-            if hard and self.settings.enforce_quota:
+            # No numbers in there: nothing may be written past a limit that cannot be read.
+            raise Refusal(errors.MARSHALLINGERROR) from None
+        for text, is_hard in over:
+            self.quota_notes.append((f"{prefix} {text}", is_hard))
+            if is_hard:
                 raise Refusal(errors.QUOTAEXCEEDED)
 
 

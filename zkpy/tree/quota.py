@@ -17,6 +17,8 @@ STATS: Final = "zookeeper_stats"
 NAMES: Final = frozenset((LIMITS, STATS))
 _SUBTREE: Final = ROOT + "/"
 _PAIRS: Final = re.compile("[,;]+")
+_EQUALS: Final = re.compile("=")
+_NUMBER: Final = re.compile("[+-]?[0-9]+")
 
 
 def limits_path(path: str) -> str:
@@ -40,13 +42,19 @@ class Usage:
     __slots__ = ("values",)
 
     def __init__(self, text: bytes | None) -> None:
-        """Parse `text`. Raises ValueError where Apache's StatsTrack would fail too."""
+        """Parse `text`. Raises ValueError where Apache's StatsTrack fails too."""
         self.values: dict[str, int] = {}
-        for pair in _PAIRS.split((text or b"").decode(errors="replace")):
-            if pair:
-                key, _, value = pair.partition("=")
-                value = value.rstrip("=")
-                self.values[key] = int(value) if value else -1
+        if text is None:
+            raise ValueError("null in place of a quota")
+        pairs = _java_split(_PAIRS, text.decode(errors="replace")) if text else []
+        for pair in pairs:
+            parts = _java_split(_EQUALS, pair)
+            if len(parts) < 2:
+                raise ValueError(f"no number in {pair!r}")
+            value = parts[1] or "-1"
+            if not _NUMBER.fullmatch(value) or not -(1 << 63) <= int(value) < 1 << 63:
+                raise ValueError(f"no number in {pair!r}")
+            self.values[parts[0]] = int(value)
 
     def get(self, key: str) -> int:
         """The number under `key`, -1 if it is not there."""
@@ -79,22 +87,37 @@ class QuotaPaths:
         return None
 
 
-def exceeded(limits: Usage, usage: Usage, bytes_added: int, nodes_added: int) -> list[tuple[str, bool]]:
+def exceeded(limits: bytes | None, usage: bytes | None, bytes_added: int, nodes_added: int) -> list[tuple[str, bool]]:
     """What a change would exceed: (text for the log, is it a hard limit), the count before the bytes.
 
-    A hard limit replaces the soft one of its kind (ZooKeeperServer.checkQuota).
+    `limits` and `usage` are the data of the two nodes; usage is read only if there is a limit to compare it with. A
+    hard limit replaces the soft one of its kind. Raises ValueError for texts that `Usage` cannot read.
+    Source: ZooKeeperServer.checkQuota.
     """
+    allowed = Usage(limits)
+    used: Usage | None = None
     found = []
     for added, name, unit, hard_key in (
         (nodes_added, "count", "Count", "countHardLimit"),
         (bytes_added, "bytes", "Byte", "byteHardLimit"),
     ):
-        if not added:
+        hard = allowed.get(hard_key)
+        limit = hard if hard > -1 else allowed.get(name)
+        if not added or limit <= -1:
             continue
-        hard = limits.get(hard_key)
-        limit = hard if hard > -1 else limits.get(name)
-        now = usage.get(name) + added
-        if limit > -1 and now > limit:
+        if used is None:
+            used = Usage(usage)
+        now = used.get(name) + added
+        if now > limit:
             kind = "hard" if hard > -1 else "soft"
             found.append((f"[current {name}={now}, {kind}{unit}Limit={limit}]", hard > -1))
     return found
+
+
+def _java_split(separator: re.Pattern[str], text: str) -> list[str]:
+    """`String.split`: empty strings at the end are dropped; a text without the separator is its own only part."""
+    parts = separator.split(text)
+    if len(parts) > 1:
+        while parts and not parts[-1]:
+            parts.pop()
+    return parts
