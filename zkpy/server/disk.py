@@ -28,8 +28,11 @@ SLOW_SYNC_S: Final = 0.002
 QUICK_SYNC_S: Final = 0.001
 #: Weight of the newest sync in the average.
 _WEIGHT: Final = 0.1
-#: What one slice of a snapshot may write: a few milliseconds of work.
-SLICE_BYTES: Final = 1 << 18
+#: What one slice of a snapshot writes: a fraction of a millisecond of work.
+SLICE_BYTES: Final = 1 << 16
+#: How much of the time of a turn a snapshot may add to it, so that it gets on under load, and the most in any case.
+SLICES_SHARE: Final = 0.25
+SLICES_MOST_S: Final = 0.005
 
 
 class Disk:
@@ -126,11 +129,15 @@ class Disk:
         self._snapshot_began_s = perf_counter()
         self._snapshot = self.store.begin_snapshot()
 
-    def continue_snapshot(self) -> None:
-        """Write one slice."""
-        if self._snapshot is not None and self._snapshot.step(SLICE_BYTES):
-            self._written, self._snapshot = self._snapshot, None
-            self._wake_finish.set()
+    def continue_snapshot(self, turn_s: float) -> None:
+        """Write a slice, after a turn that took `turn_s`; more of them if the turn was long."""
+        until = perf_counter() + min(turn_s * SLICES_SHARE, SLICES_MOST_S)
+        while self._snapshot is not None:
+            if self._snapshot.step(SLICE_BYTES):
+                self._written, self._snapshot = self._snapshot, None
+                self._wake_finish.set()
+            if perf_counter() >= until:
+                return
 
     async def finish_snapshots(self) -> None:
         """Make written snapshots durable in a thread, for ever."""

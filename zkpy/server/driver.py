@@ -82,14 +82,15 @@ class Driver:
     def turn(self, *, is_due: bool = False) -> bool:
         """One turn. True if there is more to do without waiting. `is_due`: a deadline of the replica has come."""
         replica = self.replica
-        now = now_ms()
+        started_s = monotonic()
+        now = int(started_s * 1000)
         replica.begin(now, wall_ms())
         more = self.hub.read(now, is_behind=self.disk.is_behind)
         if is_due:
             replica.wake()
         self.finish()
         if self.disk.has_work:
-            self.disk.continue_snapshot()
+            self.disk.continue_snapshot(monotonic() - started_s)
         return more
 
     def finish(self) -> None:

@@ -27,6 +27,8 @@ TURN_BYTES: Final = 1 << 18
 OUT_PER_IN: Final = 32
 #: Sockets looked at in one turn.
 TURN_SOCKETS: Final = 512
+#: How often sockets are looked for in one turn that has something to sync.
+TURN_ROUNDS: Final = 4
 #: Connections accepted in one turn.
 TURN_ACCEPTS: Final = 64
 #: How long `wait_a_moment` waits: the least that epoll can, in seconds.
@@ -120,7 +122,8 @@ class Hub:
 
         `is_behind`: the disk is busy, so what is in flight will not commit in this turn.
         """
-        in_flight = self.replica.keeper.in_flight
+        keeper = self.replica.keeper
+        in_flight = keeper.in_flight
         limit = self.outstanding_limit
         if self._paused and len(in_flight) <= limit:
             self._unpause()
@@ -131,23 +134,30 @@ class Hub:
         budget = TURN_BYTES
         events = self._left or self.epoll.poll(0, TURN_SOCKETS)
         self._left = []
-        for at, (fd, mask) in enumerate(events):
-            link = self.links.get(fd)
-            if link is None:
-                if fd in self._listeners:
-                    self._accept(self._listeners[fd], now_ms)
-                continue
-            if len(in_flight) > limit and link.connection.waiting:
-                # globalOutstandingLimit: whoever has writes under way waits; the others are served.
-                if is_behind:
-                    self._pause(link)
+        for _ in range(TURN_ROUNDS):
+            for at, (fd, mask) in enumerate(events):
+                link = self.links.get(fd)
+                if link is None:
+                    if fd in self._listeners:
+                        self._accept(self._listeners[fd], now_ms)
                     continue
-                self._left = events[at:]
-                return True
-            budget -= self._serve(link, mask)
-            if budget <= 0:
-                self._left = events[at + 1 :]
-                return True
+                if len(in_flight) > limit and link.connection.waiting:
+                    # globalOutstandingLimit: whoever has writes under way waits; the others are served.
+                    if is_behind:
+                        self._pause(link)
+                        continue
+                    self._left = events[at:]
+                    return True
+                budget -= self._serve(link, mask)
+                if budget <= 0:
+                    self._left = events[at + 1 :]
+                    return True
+            if not keeper.proposals:
+                break
+            # There will be a sync: whatever came while the first requests were taken may share it.
+            events = self.epoll.poll(0, TURN_SOCKETS)
+            if not events:
+                break
         return len(events) == TURN_SOCKETS
 
     def _serve(self, link: Link, mask: int) -> int:

@@ -30,9 +30,9 @@ from zkpy.storage import Store, StoreOptions
 
 log = get_log("zkpy.server")
 
-#: Young objects between two collections, and how many of each kind between two of the next. A turn's requests are
-#: thousands of objects that all die with it, so looking at each after 700 (the default) is work for nothing.
-GC_THRESHOLDS: Final = (50_000, 10, 10)
+#: New objects between two collections. A turn's requests are thousands of objects that all die with it, so looking
+#: after every 700 (the default) is work for nothing.
+GC_THRESHOLD: Final = 10_000
 #: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
 DEFAULT_BACKLOG: Final = 1024
 
@@ -141,17 +141,17 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _tame_garbage_collection() -> None:
-    """Keep full collections from growing with the tree: look at each object in a full collection once at most.
+    """Look at each object once at most, however large the tree grows: a collection takes a millisecond, always.
 
-    The tree is acyclic by design, so what a full collection has seen alive need not be looked at again; after each one
-    everything is set aside (gc.freeze).
+    Garbage with cycles in it comes from exceptions and from Trio's own work, and dies young; what the server keeps (the
+    tree, sessions, connections) is acyclic by design. So what a collection has seen alive is set aside (gc.freeze).
     """
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(GC_THRESHOLD)
     gc.collect()
     gc.freeze()
 
     def set_aside(phase: str, info: dict[str, int]) -> None:
-        if phase == "stop" and info["generation"] == 2:
+        if phase == "stop":
             gc.freeze()
 
     gc.callbacks.append(set_aside)
