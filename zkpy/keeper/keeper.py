@@ -430,7 +430,7 @@ class Keeper:
                 while client.waiting[0] is not request:
                     self._answer_late(client, client.waiting.popleft())
         tree.tracks_changes = is_watched = bool(watches.data or watches.child)
-        made = self.outstanding.created(request.txn.path) if header.type in _CREATES else None
+        made = self.outstanding.created(request.txn.path, header.zxid) if header.type in _CREATES else None
         result = tree.apply(header, request.txn, request.digest, made)
         self.outstanding.applied(request.zxid)
         if is_watched:

@@ -8,11 +8,15 @@ Source: PrepRequestProcessor (ChangeRecord, outstandingChanges), ClickHouse Keep
 """
 
 from collections import deque
+from typing import Final
 
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import DataTree
 from zkpy.tree.digest import EXCLUDED, MASK, node_digest
 from zkpy.tree.znode import ZNode
+
+#: The root's path here. It has two in the tree; with a shadow under each, one would not know of the other's changes.
+ROOT: Final = ""
 
 
 class Shadow:
@@ -130,10 +134,11 @@ class Outstanding:
             digest = node.digest = node_digest(path, node)
             self.digest = self.digest + digest & MASK
 
-    def created(self, path: str | None) -> ZNode | None:
-        """The node that is proposed to be created at `path`, if nothing later changes it; for `DataTree.apply`."""
+    def created(self, path: str | None, zxid: int) -> ZNode | None:
+        """The node that txn `zxid` creates at `path`, if nothing proposed after it changes it; for `DataTree.apply`."""
         found = self.shadows.get(path or "")
-        return found if type(found) is ZNode else None
+        # A later create of the same path may stand here, behind a delete.
+        return found if type(found) is ZNode and found.czxid == zxid else None
 
     def remove(self, path: str, zxid: int) -> None:
         """The node at `path` will be deleted."""

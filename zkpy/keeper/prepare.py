@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jute import JuteError
 from zkpy.keeper.auth import AclRules, Identities, permits
-from zkpy.keeper.outstanding import Outstanding
+from zkpy.keeper.outstanding import ROOT, Outstanding
 from zkpy.keeper.requests import Refusal, Request
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
@@ -191,13 +191,14 @@ class Preparer:
         self._check_session(header.client_id)
         path = _valid(body.path)
         acl = self._normalise(body.acl, request.identities)
-        node = self._find(path)
+        key = path if path != "/" else ROOT
+        node = self._find(key)
         self._permit(node.acl, opcodes.PERM_ADMIN, request.identities)
         version = _next_version(node.aversion, body.version)
-        shadow = self.outstanding.change(path, header.zxid)
+        shadow = self.outstanding.change(key, header.zxid)
         shadow.aversion = version
         shadow.acl = acl
-        self.outstanding.changed(path, shadow)
+        self.outstanding.changed(key, shadow)
         return SetACLTxn(path, acl, version)
 
     def _on_delete_container(self, request: Request, header: TxnHeader) -> Any:
@@ -335,26 +336,29 @@ class Preparer:
         self, path: str | None, data: bytes | None, version: int, header: TxnHeader, identities: Identities
     ) -> Any:
         self._check_session(header.client_id)
-        node = self.outstanding.find(path) if path else None
-        if node is None or path is None:
+        if not path:
+            raise Refusal(errors.BADARGUMENTS)
+        key = path if path != "/" else ROOT
+        node = self.outstanding.find(key)
+        if node is None:
             _valid(path)
             raise Refusal(errors.NONODE)
         self._permit(node.acl, opcodes.PERM_WRITE, identities)
         if self.settings.enforce_quota and self.tree.quotas.paths:
             self._check_quota(path, (len(data) if data else 0) - (len(node.data) if node.data else 0), 0)
         version = _next_version(node.version, version)
-        shadow = self.outstanding.change(path, header.zxid)
+        shadow = self.outstanding.change(key, header.zxid)
         shadow.version = version
         shadow.mtime = header.time
         shadow.mzxid = header.zxid
         shadow.data = data
-        self.outstanding.changed(path, shadow)
+        self.outstanding.changed(key, shadow)
         return SetDataTxn(path, data, version)
 
     def _check(self, path: str | None, version: int, header: TxnHeader, identities: Identities) -> Any:
         self._check_session(header.client_id)
         path = _valid(path)
-        node = self._find(path)
+        node = self._find(path if path != "/" else ROOT)
         self._permit(node.acl, opcodes.PERM_READ, identities)
         return CheckVersionTxn(path, _next_version(node.version, version))
 
