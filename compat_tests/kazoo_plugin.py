@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kazoo.testing.common import ManagedZooKeeper, ZookeeperCluster
 
 #: Environment variable: the server's command line as a JSON list, without its zoo.cfg.
@@ -61,14 +62,15 @@ def run(self: Any) -> None:
 
 
 def start(self: Any) -> None:
-    """Start all servers and wait until each listens: kazoo's own sleeps for two seconds instead."""
+    """Start all servers and wait until each listens (kazoo's own sleeps for two seconds). If one does not, no test can
+    tell anything, and the run ends."""
     for server in reversed(list(self)):
         server.run()
     deadline = time.monotonic() + START_TIMEOUT_S
     for server in self:
         while not _listens(server.host, server.client_port):
             if server.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the server did not start:\n" + "".join(server.get_logs()))
+                pytest.exit("the server did not start:\n" + "".join(server.get_logs()), returncode=3)
             time.sleep(0.02)
 
 
