@@ -121,6 +121,8 @@ def test_create_never_lowers_the_parents_counter_or_pzxid(tree: Tree) -> None:
     tree.create("/a", cversion=9, zxid=50)
     tree.create("/b", cversion=3, zxid=20)
     assert (tree.nodes["/"].cversion, tree.nodes["/"].pzxid, tree.last_zxid) == (9, 50, 50)
+    tree.create("/c", cversion=10, zxid=30)
+    assert (tree.nodes["/"].cversion, tree.nodes["/"].pzxid) == (10, 50)
 
 
 def test_create_of_an_old_log_counts_for_itself(tree: Tree) -> None:

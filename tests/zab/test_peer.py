@@ -1,0 +1,176 @@
+"""A quorum of one: nothing is committed before it is synced, everything is committed in order, nothing is kept."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zkpy.zab.history import History
+from zkpy.zab.peer import Peer
+from zkpy.zab.ready import Ready
+
+Entry = tuple[int, bytes]
+
+
+def entries(first: int, last: int) -> list[Entry]:
+    """Txns with these zxids; a txn is opaque bytes here."""
+    return [(zxid, b"txn %d" % zxid) for zxid in range(first, last + 1)]
+
+
+def test_idle_peer_has_nothing_to_do() -> None:
+    ready = Peer(7).ready()
+    assert not ready
+    assert (ready.append, ready.committed) == ([], [])
+
+
+def test_proposal_is_to_be_logged_and_not_yet_committed() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 3))
+    ready = peer.ready()
+    assert ready
+    assert (ready.append, ready.committed) == (entries(1, 3), [])
+    assert not peer.ready(), "each thing is asked for once"
+
+
+def test_proposal_is_committed_once_it_is_synced() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 3))
+    token = peer.ready().token
+    peer.synced(token)
+    ready = peer.ready()
+    assert (ready.append, ready.committed) == ([], entries(1, 3))
+    assert not peer.ready()
+
+
+def test_what_is_proposed_during_a_sync_is_not_committed_by_it() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 2))
+    first = peer.ready().token
+    peer.propose(entries(3, 4))
+    second = peer.ready()
+    assert (second.append, second.committed) == (entries(3, 4), [])
+    peer.synced(first)
+    assert peer.ready().committed == entries(1, 2)
+    peer.synced(second.token)
+    assert peer.ready().committed == entries(3, 4)
+
+
+def test_sync_covers_all_batches_before_it() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 1))
+    peer.ready()
+    peer.propose(entries(2, 2))
+    peer.synced(peer.ready().token)
+    assert peer.ready().committed == entries(1, 2)
+
+
+def test_sync_that_is_reported_late_or_twice_changes_nothing() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 1))
+    old = peer.ready().token
+    peer.propose(entries(2, 2))
+    peer.synced(peer.ready().token)
+    assert peer.ready().committed == entries(1, 2)
+    peer.synced(old)
+    assert not peer.ready()
+
+
+def test_one_ready_may_hold_both_new_entries_and_commits() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 2))
+    token = peer.ready().token
+    peer.synced(token)
+    peer.propose(entries(3, 3))
+    ready = peer.ready()
+    assert (ready.append, ready.committed) == (entries(3, 3), entries(1, 2))
+
+
+def test_peer_goes_on_from_the_zxid_its_disk_ends_with() -> None:
+    peer = Peer(0x500000007)
+    peer.propose(entries(0x500000008, 0x500000009))
+    peer.synced(peer.ready().token)
+    assert peer.ready().committed == entries(0x500000008, 0x500000009)
+
+
+@pytest.mark.parametrize(
+    "wrong", [entries(1, 1), entries(3, 3), entries(5, 6), [(2, b""), (4, b"")], [(2, b""), (2, b"")]]
+)
+def test_hole_in_the_history_is_our_own_error(wrong: list[Entry]) -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 1))
+    with pytest.raises(AssertionError, match="hole"):
+        peer.propose(wrong)
+
+
+def test_sync_of_what_was_never_handed_out_is_our_own_error() -> None:
+    peer = Peer(0)
+    peer.propose(entries(1, 2))
+    with pytest.raises(AssertionError, match="before it was written"):
+        peer.synced(2)
+
+
+def test_commit_beyond_what_was_proposed_is_our_own_error() -> None:
+    history = History(0)
+    history.propose(entries(1, 2))
+    with pytest.raises(AssertionError):
+        history.commit(3)
+
+
+def test_history_keeps_only_what_is_not_committed() -> None:
+    history = History(0)
+    for round_ in range(1000):
+        history.propose(entries(2 * round_ + 1, 2 * round_ + 2))
+        history.take()
+        history.sync(2 * round_ + 1)
+        history.commit(2 * round_ + 1)
+        assert len(history._entries) == 1
+        assert len(history._untaken) == 0
+        history.commit(2 * round_ + 2)
+        assert len(history._entries) == 0
+
+
+def test_part_of_a_batch_can_be_committed() -> None:
+    history = History(0)
+    history.propose(entries(1, 5))
+    assert history.commit(2) == entries(1, 2)
+    assert history.commit(1) == []
+    assert history.commit(5) == entries(3, 5)
+
+
+def test_ready_is_true_when_there_is_work() -> None:
+    assert not Ready([], 5, [])
+    assert Ready(entries(1, 1), 1, [])
+    assert Ready([], 1, entries(1, 1))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("propose"), st.integers(1, 4)),
+            st.tuples(st.just("sync"), st.just(0)),
+            st.tuples(st.just("ready"), st.just(0)),
+        )
+    )
+)
+def test_commits_are_the_proposals_in_order_and_never_ahead_of_the_disk(steps: list[tuple[str, int]]) -> None:
+    peer = Peer(0)
+    proposed = 0
+    logged: list[Entry] = []
+    on_disk = 0
+    token = 0
+    committed: list[Entry] = []
+    for step, count in [*steps, ("ready", 0), ("sync", 0), ("ready", 0)]:
+        if step == "propose":
+            peer.propose(entries(proposed + 1, proposed + count))
+            proposed += count
+        elif step == "sync":
+            on_disk = len(logged)
+            peer.synced(token)
+        else:
+            ready = peer.ready()
+            logged += ready.append
+            token = ready.token
+            committed += ready.committed
+            assert len(committed) <= on_disk
+            assert peer._history.proposed >= peer._history.taken >= peer._history.synced >= peer._history.committed
+    assert logged == entries(1, proposed)
+    assert committed == logged
