@@ -1,1 +1,1 @@
-"""zkpy beside the real programs: each peer is installed by scripts/peers; a test whose peer is missing skips, naming it."""
+"""zkpy beside the real programs. scripts/peers installs them; a test whose peer is missing skips and names it."""

@@ -33,7 +33,7 @@ from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
-from zkpy.tree.txns import decode_txn, encode_txn
+from zkpy.tree.txns import encode_txn
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
@@ -395,15 +395,11 @@ class Keeper:
         """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""
         in_flight = self.in_flight
         now_ms = self.now_ms
-        oldest_ms = latency_ms = now_ms - in_flight[0].received_ms if in_flight else 0
+        oldest_ms = latency_ms = now_ms - in_flight[0].received_ms
         count = total_ms = 0
-        for zxid, entry in entries:
-            if in_flight and in_flight[0].zxid == zxid:
-                request = in_flight.popleft()
-            else:
-                header, txn, _ = decode_txn(entry)
-                request = Request(None, header.client_id, header.cxid, header.type, b"", (), now_ms)
-                request.zxid, request.header, request.txn = zxid, header, txn
+        for zxid, _ in entries:
+            request = in_flight.popleft()
+            assert request.zxid == zxid, f"{_hex(zxid)} committed, {_hex(request.zxid)} is next"
             latency_ms = now_ms - request.received_ms
             if self._apply(request, latency_ms):
                 count += 1

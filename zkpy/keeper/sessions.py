@@ -62,10 +62,6 @@ class LiveSessions:
         self.expiry.touch(session, timeout_ms, now_ms)
         return session
 
-    def touch(self, session: Session, now_ms: int) -> None:
-        """The session's client was heard of."""
-        self.expiry.touch(session, session.timeout_ms, now_ms)
-
     def set_closing(self, session_id: int) -> None:
         """Its closeSession is proposed: no more requests, no second expiry."""
         session = self.by_id.get(session_id)

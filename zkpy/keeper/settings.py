@@ -20,7 +20,6 @@ class Settings:
     digest_auth_enabled: bool = True  # DigestAuthenticationProvider.enabled
     reconfig_enabled: bool = False  # reconfigEnabled
     close_session_txn_enabled: bool = True  # closeSessionTxn.enabled
-    outstanding_limit: int = 1000  # globalOutstandingLimit
     large_request_threshold: int = -1  # largeRequestThreshold, -1 = off
     large_request_max_bytes: int = 100 * 1024 * 1024  # largeRequestMaxBytes
     sessionless_timeout_ms: int = 10000  # nio.sessionlessCnxnTimeout

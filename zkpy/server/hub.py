@@ -125,8 +125,6 @@ class Hub:
         keeper = self.replica.keeper
         in_flight = keeper.in_flight
         limit = self.outstanding_limit
-        if self._paused and len(in_flight) <= limit:
-            self._unpause()
         if self.is_due(now_ms):
             self._accept_again_ms = 0
             for fd in self._listeners:
@@ -270,6 +268,9 @@ class Hub:
                 self._watch(link, _OUT)
         if sizes:
             keeper.statistics.add_responses(sizes)
+        # Here, not where a turn begins: with everybody paused only a finished sync comes by, and then no turn would.
+        if self._paused and len(keeper.in_flight) <= self.outstanding_limit:
+            self._unpause()
 
     def _send_rest(self, link: Link) -> None:
         """Send what the kernel did not take before; with nothing left of that, go on with requests that waited."""

@@ -193,7 +193,6 @@ def settings_of(config: Config) -> Settings:
         digest_auth_enabled=config.digest_auth_enabled,
         reconfig_enabled=config.reconfig_enabled,
         close_session_txn_enabled=config.close_session_txn_enabled,
-        outstanding_limit=config.global_outstanding_limit,
         large_request_threshold=config.large_request_threshold,
         large_request_max_bytes=config.large_request_max_bytes,
         sessionless_timeout_ms=config.sessionless_timeout_ms,

@@ -23,8 +23,6 @@ CONTAINER: Final = 2
 TTL: Final = 3
 
 STAT: Final = Struct(">qqqqiiiqiiq")
-STAT_PERSISTED: Final = Struct(">qqqqiiiqq")
-NO_CHILDREN: Final[dict[str, None]] = {}
 
 
 def kind_of(owner: int, extended: bool) -> int:
