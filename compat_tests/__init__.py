@@ -1,1 +1,3 @@
-"""zkpy beside the real programs. scripts/peers installs them; a test whose peer is missing skips and names it."""
+"""zkpy beside the real programs, which scripts/peers installs. A test whose peer is missing skips and names it; where
+CI is set it fails.
+"""

@@ -39,6 +39,9 @@ FLOOR = 300
 TEST_TIMEOUT_S = 120
 RUN_TIMEOUT_S = 600.0
 
+# The first test that asks for the runs waits for them.
+pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S + 60)
+
 
 @dataclass
 class Run:
