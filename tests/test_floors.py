@@ -29,7 +29,7 @@ CORE = {
     "jute": Floor((), is_core=True),
     "zkpy.proto": Floor(("jute",), is_core=True),
     "zkpy.tree": Floor(("jute", "zkpy.proto"), is_core=True),
-    "zkpy.zab": Floor(("jute", "zkpy.proto"), is_core=True),
+    "zkpy.zab": Floor(("jute", "zkpy.proto"), ("attrs",), is_core=True),
     "zkpy.keeper": Floor(("jute", "zkpy.proto", "zkpy.tree"), ("attrs", "sortedcontainers"), is_core=True),
     "zkpy.replica": Floor(("jute", "zkpy.proto", "zkpy.tree", "zkpy.zab", "zkpy.keeper"), is_core=True),
 }

@@ -21,11 +21,12 @@ class Replica:
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper = keeper
-        self.peer = Peer(keeper.tree.last_zxid)
+        self.peer = Peer.standalone(keeper.tree.last_zxid)
 
     def begin(self, now_ms: int, wall_ms: int) -> None:
         """A turn begins at these times (see `Keeper.begin`)."""
         self.keeper.begin(now_ms, wall_ms)
+        self.peer.begin(now_ms)
 
     def opened(self, ip: str, address: str) -> Connection:
         """A client has connected."""

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zkpy.proto.notification import LOOKING
 from zkpy.zab.history import History
 from zkpy.zab.peer import Peer
-from zkpy.zab.ready import Ready
+from zkpy.zab.ready import OWN, Ready, Standing
 
 Entry = tuple[int, bytes]
 
@@ -17,13 +18,13 @@ def entries(first: int, last: int) -> list[Entry]:
 
 
 def test_idle_peer_has_nothing_to_do() -> None:
-    ready = Peer(7).ready()
+    ready = Peer.standalone(7).ready()
     assert not ready
     assert (ready.append, ready.committed) == ([], [])
 
 
 def test_proposal_is_to_be_logged_and_not_yet_committed() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 3))
     ready = peer.ready()
     assert ready
@@ -32,7 +33,7 @@ def test_proposal_is_to_be_logged_and_not_yet_committed() -> None:
 
 
 def test_proposal_is_committed_once_it_is_synced() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 3))
     token = peer.ready().token
     peer.synced(token)
@@ -42,7 +43,7 @@ def test_proposal_is_committed_once_it_is_synced() -> None:
 
 
 def test_what_is_proposed_during_a_sync_is_not_committed_by_it() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 2))
     first = peer.ready().token
     peer.propose(entries(3, 4))
@@ -55,7 +56,7 @@ def test_what_is_proposed_during_a_sync_is_not_committed_by_it() -> None:
 
 
 def test_sync_covers_all_batches_before_it() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 1))
     peer.ready()
     peer.propose(entries(2, 2))
@@ -64,7 +65,7 @@ def test_sync_covers_all_batches_before_it() -> None:
 
 
 def test_sync_that_is_reported_late_or_twice_changes_nothing() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 1))
     old = peer.ready().token
     peer.propose(entries(2, 2))
@@ -75,7 +76,7 @@ def test_sync_that_is_reported_late_or_twice_changes_nothing() -> None:
 
 
 def test_one_ready_may_hold_both_new_entries_and_commits() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 2))
     token = peer.ready().token
     peer.synced(token)
@@ -85,7 +86,7 @@ def test_one_ready_may_hold_both_new_entries_and_commits() -> None:
 
 
 def test_peer_goes_on_from_the_zxid_its_disk_ends_with() -> None:
-    peer = Peer(0x500000007)
+    peer = Peer.standalone(0x500000007)
     peer.propose(entries(0x500000008, 0x500000009))
     peer.synced(peer.ready().token)
     assert peer.ready().committed == entries(0x500000008, 0x500000009)
@@ -95,17 +96,18 @@ def test_peer_goes_on_from_the_zxid_its_disk_ends_with() -> None:
     "wrong", [entries(1, 1), entries(3, 3), entries(5, 6), [(2, b""), (4, b"")], [(2, b""), (2, b"")]]
 )
 def test_hole_in_the_history_is_our_own_error(wrong: list[Entry]) -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 1))
     with pytest.raises(AssertionError, match="hole"):
         peer.propose(wrong)
 
 
 def test_sync_of_what_was_never_handed_out_is_our_own_error() -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     peer.propose(entries(1, 2))
+    token = peer.ready().token
     with pytest.raises(AssertionError, match="before it was written"):
-        peer.synced(2)
+        peer.synced(token + 1)
 
 
 def test_commit_beyond_what_was_proposed_is_our_own_error() -> None:
@@ -136,10 +138,54 @@ def test_part_of_a_batch_can_be_committed() -> None:
     assert history.commit(5) == entries(3, 5)
 
 
-def test_ready_is_true_when_there_is_work() -> None:
-    assert not Ready([], 5, [])
-    assert Ready(entries(1, 1), 1, [])
-    assert Ready([], 1, entries(1, 1))
+@pytest.mark.parametrize(
+    ("field", "work"),
+    [
+        ("standing", Standing(LOOKING, False, 0, 0)),
+        ("restore", "a snapshot"),
+        ("truncate", 0),
+        ("append", entries(1, 1)),
+        ("epochs", (1, 0)),
+        ("committed", entries(1, 1)),
+        ("snaps", [(1, b"")]),
+        ("send", [(1, b"")]),
+        ("notify", [(1, b"")]),
+        ("dial", [1]),
+        ("close", [1]),
+        ("reads", [(1, 2, 3)]),
+        ("requests", ["a request"]),
+        ("touches", [(1, 1)]),
+        ("revalidations", [(1, 2, 3)]),
+        ("revalidated", [(1, True)]),
+        ("syncs", 1),
+        ("pinged", True),
+        ("notes", [("info", "event", {})]),
+    ],
+)
+def test_ready_is_true_when_there_is_work(field: str, work: object) -> None:
+    ready = Ready()
+    assert not ready
+    setattr(ready, field, work)
+    assert ready
+    assert ready.has_disk_work == (field in ("restore", "truncate", "append", "epochs"))
+
+
+def test_every_field_of_a_ready_is_work_or_goes_with_it() -> None:
+    cases = next(m for m in test_ready_is_true_when_there_is_work.pytestmark if m.name == "parametrize").args[1]
+    assert {*Ready.__slots__} - {field for field, _ in cases} == {"held", "token"}
+
+
+def test_client_sync_of_a_quorum_of_one_is_answered_at_once() -> None:
+    peer = Peer.standalone(0)
+    peer.sync(OWN)
+    assert peer.ready().syncs == 1
+    assert not peer.ready()
+
+
+def test_quorum_of_one_has_no_use_for_links() -> None:
+    peer = Peer.standalone(0)
+    peer.link_up(7, None)
+    assert peer.ready().close == [7]
 
 
 @given(
@@ -152,7 +198,7 @@ def test_ready_is_true_when_there_is_work() -> None:
     )
 )
 def test_commits_are_the_proposals_in_order_and_never_ahead_of_the_disk(steps: list[tuple[str, int]]) -> None:
-    peer = Peer(0)
+    peer = Peer.standalone(0)
     proposed = 0
     logged: list[Entry] = []
     on_disk = 0
@@ -168,9 +214,9 @@ def test_commits_are_the_proposals_in_order_and_never_ahead_of_the_disk(steps: l
         else:
             ready = peer.ready()
             logged += ready.append
-            token = ready.token
+            token = ready.token or token
             committed += ready.committed
             assert len(committed) <= on_disk
-            assert peer._history.proposed >= peer._history.taken >= peer._history.synced >= peer._history.committed
+            assert peer.history.proposed >= peer.history.taken >= peer.history.synced >= peer.history.committed
     assert logged == entries(1, proposed)
     assert committed == logged

@@ -8,4 +8,6 @@ errors.py        error codes and a KeeperError for each; ProtocolError
 paths.py         which znode paths are legal; parent, name, namespace
 zxid.py          epoch and counter in one number
 frames.py        length-prefixed frames out of a byte stream
+packets.py       the quorum port: packet types, and packets out of a byte stream
+notification.py  the election port: how servers greet, and the one message that is not Jute
 """

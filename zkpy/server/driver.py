@@ -98,10 +98,9 @@ class Driver:
         replica = self.replica
         while True:
             ready = replica.ready()
-            if ready.append:
+            if ready.has_disk_work:
                 self.disk.carry_out(ready)
-                continue
-            if not ready.committed:
+            elif not ready:
                 break
         self.hub.flush()
         notes = replica.keeper.take_notes()

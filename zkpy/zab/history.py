@@ -11,9 +11,11 @@ from collections import deque
 class History:
     """Proposals on their way to commitment; the zxids say how far each stage has come."""
 
-    __slots__ = ("_entries", "_untaken", "committed", "proposed", "synced", "taken")
+    __slots__ = ("_entries", "_untaken", "committed", "proposed", "reign", "synced", "taken")
 
     def __init__(self, last_zxid: int) -> None:
+        #: Counts how often the history was cut or replaced: a sync of what was written before says nothing of it.
+        self.reign = 0
         self.proposed = self.taken = self.synced = self.committed = last_zxid
         # proposed and not committed, oldest first
         self._entries: deque[tuple[int, bytes]] = deque()

@@ -1,31 +1,200 @@
-"""Peer: this server as a voter, the only door of the package.
+"""Peer: this server as a voter, the only door of the package. Words, time and finished syncs in; Readies out.
 
-What it is told: `propose(entries)`, `synced(token)`. What it wants done: `ready()`. Here it leads a quorum of one,
-so a proposal commits as soon as this member's own disk has it; that is the whole of ZAB for a standalone server.
+    begin(now) ─┬─ receive, link_up, notified, …   from the network        ┐
+                ├─ synced, snap_sent, log_read     from the disk           ├─→ the role ─→ `out` ─→ ready()
+                ├─ propose, forward, sync, …       from the Keeper         │
+                └─ wake                            when `deadline_ms` is due ┘
+
+Laws: no input is ever answered by a callback, only by the next Ready; the same inputs give the same Readies; what must
+wait for the disk is held here until `synced`. Whoever drives it says `begin` first in every turn, and takes `ready`
+until it is falsy.
+
+The roles are classes (`Role`); `become` is the only way from one to the next. Words that come for a role that is over
+are dropped, so the driver need not know about roles at all.
 """
 
+from collections import deque
+from typing import Final
+
+from zkpy.proto.notification import LEADING
+from zkpy.proto.records import Id, QuorumPacket
+from zkpy.proto.zxid import epoch_of
+from zkpy.zab.alone import Alone
 from zkpy.zab.history import History
-from zkpy.zab.ready import Ready
+from zkpy.zab.ready import Entry, Ready, Standing
+from zkpy.zab.role import Role
+
+
+class Batch:
+    """A Ready's disk work on its way: up to where the history is durable after it, and what may be said then."""
+
+    __slots__ = ("held", "reach", "reign", "token")
+
+    def __init__(self, token: int, reign: int, reach: int, held: list[tuple[int, bytes]]) -> None:
+        self.token = token
+        #: Which version of the history `reach` belongs to: a truncation or a snapshot begins a new one.
+        self.reign = reign
+        self.reach = reach
+        self.held = held
 
 
 class Peer:
-    """The leader of an ensemble that is just itself, from the zxid its disk ends with."""
+    """One member of an ensemble. Numbers of links are the driver's: positive, and never used twice."""
 
-    __slots__ = ("_history",)
+    __slots__ = ("_batches", "_readies", "_token", "history", "now_ms", "out", "role", "standing")
 
-    def __init__(self, last_zxid: int) -> None:
-        self._history = History(last_zxid)
+    def __init__(self, last_zxid: int, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.history: Final = History(last_zxid)
+        #: What this server is in the ensemble now.
+        self.standing = Standing(LEADING, True, epoch_of(last_zxid), 0)
+        self.role: Role = Alone(self)
+        #: The Ready that is being put together.
+        self.out = Ready()
+        # those put together and not taken yet
+        self._readies: deque[Ready] = deque()
+        # disk work handed out and not reported durable yet, oldest first
+        self._batches: deque[Batch] = deque()
+        self._token = 0
 
-    def propose(self, entries: list[tuple[int, bytes]]) -> None:
-        """Put txns to the vote, (zxid, txn) each; zxids come without holes."""
-        self._history.propose(entries)
+    @classmethod
+    def standalone(cls, last_zxid: int) -> "Peer":
+        """A quorum of one, from the zxid its disk ends with: it leads at once and for ever."""
+        return cls(last_zxid, 0)
 
-    def synced(self, token: int) -> None:
-        """The batch that came with `token`, and all before it, is on disk: our ack, and here that is a quorum's."""
-        self._history.sync(token)
+    # --- the driver ----------------------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int) -> None:
+        """A turn begins at this time, of a clock that only goes forward; it holds for all that follows."""
+        self.now_ms = now_ms
+
+    def deadline_ms(self) -> int | None:
+        """When to `wake`, None for never."""
+        return self.role.deadline_ms()
+
+    def wake(self) -> None:
+        """Do what is due. Too early or too often does no harm."""
+        self.role.wake()
 
     def ready(self) -> Ready:
-        """What is to be done now; falsy when there is nothing."""
-        history = self._history
-        append = history.take()
-        return Ready(append, history.taken, history.commit(history.synced))
+        """What is to be done now; falsy when there is nothing. Each Ready is given once, to be carried out whole."""
+        if self._readies:
+            return self._readies.popleft()
+        out = self.out
+        self._complete(out)
+        if out:
+            self.out = Ready()
+        return out
+
+    def synced(self, token: int) -> None:
+        """All disk work up to the Ready of this token is durable."""
+        assert token <= self._token, "synced before it was written"
+        batches = self._batches
+        history = self.history
+        send = self.out.send
+        while batches and batches[0].token <= token:
+            batch = batches.popleft()
+            if batch.reign == history.reign:
+                history.sync(batch.reach)
+            send += batch.held
+        self.role.synced()
+
+    # --- the election port ---------------------------------------------------------------------------------------
+
+    def notified(self, sid: int, message: bytes) -> None:
+        """A message of the election port has come from this peer; its length is taken off, all else unchecked."""
+        self.role.notified(sid, message)
+
+    # --- links: the quorum port ----------------------------------------------------------------------------------
+
+    def link_up(self, link: int, sid: int | None) -> None:
+        """A link stands: to `sid`, whom `Ready.dial` named, or (None) from a learner that has not said who it is."""
+        self.role.link_up(link, sid)
+
+    def link_down(self, link: int) -> None:
+        """A link has ended without `Ready.close`: end of file, an error, bytes that are no packets."""
+        self.role.link_down(link)
+
+    def dial_failed(self, sid: int) -> None:
+        """No link to `sid` could be made, in as many tries as the driver makes."""
+        self.role.dial_failed(sid)
+
+    def receive(self, link: int, packets: list[QuorumPacket]) -> None:
+        """Packets have come, in order. Wrong ones end the link and leave a note; they never raise."""
+        self.role.receive(link, packets)
+
+    def receive_snap(self, link: int, packet: QuorumPacket, snapshot: object) -> None:
+        """A SNAP packet has come and the whole stream after it, of which `snapshot` is the driver's own handle.
+
+        `Ready.restore` gives it back. If the link ends before that, the snapshot is to be thrown away.
+        """
+        self.role.receive_snap(link, packet, snapshot)
+
+    def heard(self, link: int) -> None:
+        """Bytes have come that are not a whole packet or snapshot yet: the other side is not silent."""
+        self.role.heard(link)
+
+    def snap_sent(self, link: int) -> None:
+        """The stream that `Ready.snaps` asked for has left: from now on its receiver is expected to answer."""
+        self.role.snap_sent(link)
+
+    # --- the log -------------------------------------------------------------------------------------------------
+
+    def log_read(self, link: int, entries: list[Entry] | None, is_end: bool) -> None:
+        """The answer to one of `Ready.reads`, which asked for (link, first, last).
+
+        `entries` begin with the greatest zxid that is not above `first` and go on without a gap, not beyond `last`;
+        they may stop early, to be asked again from there (`is_end` False). None if the log does not reach back to
+        `first`, or if reading it would cost more than a snapshot (snapshotSizeFactor).
+        """
+        self.role.log_read(link, entries, is_end)
+
+    # --- the Keeper ----------------------------------------------------------------------------------------------
+
+    def propose(self, entries: list[Entry]) -> None:
+        """Leading: put txns to the vote, (zxid, txn) each; zxids come without holes."""
+        self.role.propose(entries)
+
+    def sync(self, link: int) -> None:
+        """Leading: a client's sync, of this server (OWN) or of the learner at `link`; all before it is proposed."""
+        self.role.sync(link)
+
+    def revalidated(self, link: int, session_id: int, is_valid: bool) -> None:
+        """Leading: the answer to one of `Ready.revalidations`."""
+        self.role.revalidated(link, session_id, is_valid)
+
+    def forward(self, session_id: int, cxid: int, type_: int, body: bytes, identities: list[Id] | None) -> None:
+        """Learning: have the leader prepare this request of a client here."""
+        self.role.forward(session_id, cxid, type_, body, identities)
+
+    def revalidate(self, session_id: int, timeout_ms: int) -> None:
+        """Learning: ask the leader whether this session is alive; a client here wants to continue it."""
+        self.role.revalidate(session_id, timeout_ms)
+
+    def pong(self, touches: list[tuple[int, int]]) -> None:
+        """Learning: the answer to `Ready.pinged`: (session id, timeout) of all that was heard of since the last one."""
+        self.role.pong(touches)
+
+    def resign(self, why: str) -> None:
+        """Leading or learning: this server cannot go on in its role (its quorum port cannot be bound, say)."""
+        self.role.resign(why)
+
+    # --- for the roles -------------------------------------------------------------------------------------------
+
+    def commit(self, zxid: int) -> None:
+        """Everything up to `zxid` is committed."""
+        committed = self.history.commit(zxid)
+        if committed:
+            self.out.committed += committed
+
+    def _complete(self, out: Ready) -> None:
+        """Give a Ready its token, if it has work for the disk; what it holds waits for that, or for earlier work."""
+        out.append = self.history.take()
+        if out.has_disk_work:
+            self._token = out.token = self._token + 1
+            self._batches.append(Batch(out.token, self.history.reign, self.history.taken, out.held))
+        elif out.held:
+            if self._batches:
+                self._batches[-1].held += out.held
+            else:
+                out.send += out.held
