@@ -6,6 +6,7 @@ and logs are purged every hour unless `autopurge.purgeInterval` says otherwise (
 """
 
 import difflib
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,22 @@ from typing import Any, Final
 import attrs
 
 from zkpy.server import properties, settings
-from zkpy.server.settings import KEYS, OWN, SYSTEM, Key
+from zkpy.server.settings import KEYS, MEMBERSHIP, OWN, PREFIX, SYSTEM, Key
 
-#: Environment variables whose -D options Apache's scripts pass to the server, the stronger one last.
-FLAG_VARIABLES: Final = ("JVMFLAGS", "SERVER_JVMFLAGS")
+#: Environment variables whose -D options Apache's scripts pass to the server, the stronger one last (zkServer.sh).
+FLAG_VARIABLES: Final = ("SERVER_JVMFLAGS", "JVMFLAGS")
 
-MAX_INT: Final = 0x7FFFFFFF
+MAX_INT: Final = (1 << 31) - 1
+MAX_LONG: Final = (1 << 63) - 1
+RELATIVE: Final = "is relative to the working directory: an absolute path is safer"
+#: What is said to the lines of an ensemble.
+NO_ENSEMBLE: Final = (
+    "an ensemble, and zkpy serves none yet: to run a standalone server, on the same data directory if you like,"
+    " remove the server.N lines and dynamicConfigFile from the file"
+)
+#: Sign, hexadecimal, octal and decimal digits.
+_DECIMAL: Final = re.compile("([+-]?)()()([0-9]+)")
+_DECODED: Final = re.compile("([+-]?)(?:(?:0[xX]|#)([0-9a-fA-F]+)|0([0-7]+)|(0|[1-9][0-9]*))")
 
 
 class ConfigError(Exception):
@@ -99,45 +110,77 @@ def load_config(path: Path, environ: Mapping[str, str]) -> tuple[Config, list[st
         entries = properties.parse(data)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    reader = _Reader(path, environ)
-    for entry in entries:
-        reader.take(entry)
+    reader = _Reader(path)
+    reader.take_options(environ)
+    reader.take_file(entries)
     return reader.finish(), reader.notes
 
 
-class _Reader:
-    """Gathers the fields of a Config from one file and the -D options."""
+@attrs.frozen
+class _Setting:
+    """What was written, and where."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+    name: str
+    value: str
+    where: str
+
+
+class _Reader:
+    """Gathers the fields of a Config from the -D options and one file.
+
+    The stronger setting comes later and replaces the weaker: -D options, then the file; but what Apache takes from -D
+    alone stays as it is there. In the file the last of equal names counts, and `zookeeper.X` (which means nothing to
+    Apache) is weaker than `X`.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
         self.fields: dict[str, Any] = {}
+        self._settings: dict[str, _Setting] = {}  # by the key's own name
         self._places: dict[str, str] = {}  # field → where it was set
         self._members: dict[str, tuple[str, int]] = {}  # server.N → (spec, line)
-        self._options = _options(environ)
         if not path.is_absolute():
-            self.notes.append(f"{path} is relative to the working directory: an absolute path is safer")
+            self.notes.append(f"{path} {RELATIVE}")
 
-    def take(self, entry: properties.Entry) -> None:
-        name, value = entry.key.strip(), entry.value.strip()
-        where = f"{self.path}, line {entry.line}"
-        if name.startswith(settings.MEMBERSHIP):
-            self._members[name] = (value, entry.line)
-            return
-        key = _find(name)
-        if key is None:
-            self._unknown(name, where)
-            return
-        self._set(key, name, value, where)
+    def take_options(self, environ: Mapping[str, str]) -> None:
+        """The -D options. The JVM's own and other programs' are none of our business."""
+        for setting in _options(environ).values():
+            name = setting.name
+            plain = name.removeprefix(PREFIX)
+            key = KEYS.get(plain)
+            if key is None:
+                if plain != name:
+                    self._note_unknown(setting)
+            elif key.where == OWN:
+                self._note_without_effect(setting, f"{plain} is read from the configuration file alone")
+            elif name in key.option_names:
+                self._settings[key.name] = setting
+            else:
+                self._note_without_effect(setting, f"the option is spelled -D{key.option_names[0]}")
+
+    def take_file(self, entries: list[properties.Entry]) -> None:
+        """The file's entries."""
+        last = {entry.key.strip(): entry for entry in entries}
+        for name, entry in sorted(last.items(), key=lambda item: not item[0].startswith(PREFIX)):
+            setting = _Setting(name, entry.value.strip(), f"{self.path}, line {entry.line}")
+            key = KEYS.get(name)
+            if key is None and name.startswith(MEMBERSHIP):
+                self._members[name] = (setting.value, entry.line)
+                continue
+            if key is None and name.startswith(PREFIX):
+                key = KEYS.get(name.removeprefix(PREFIX))
+            if key is None or (key.where == OWN and name != key.name):
+                self._note_unknown(setting)
+            elif key.where == SYSTEM and key.name in self._settings:
+                self._note_without_effect(setting, f"the option -D{key.option_names[0]} is stronger")
+            else:
+                self._settings.pop(key.name, None)  # so that the order is the file's
+                self._settings[key.name] = setting
 
     def finish(self) -> Config:
-        for name, (value, where) in self._options.items():
-            key = _find(name)
-            if key is None or (key.where == OWN and name in KEYS):
-                continue  # another program's property, or one that Apache too reads from the file alone
-            if key.where != SYSTEM and key.field in self._places:
-                continue  # the file overrules -D
-            self._set(key, name, value, where)
+        for name, setting in self._settings.items():
+            self._apply(KEYS[name], setting)
         fields = self.fields
         self._check_membership()
         if "data_dir" not in fields:
@@ -158,10 +201,16 @@ class _Reader:
                 f"{self.path}: minSessionTimeout must not be larger than maxSessionTimeout"
                 f" ({fields['min_session_timeout_ms']} > {fields['max_session_timeout_ms']} ms)"
             )
-        if fields.get("snap_retain_count", 3) < 3:
-            self.notes.append(f"autopurge.snapRetainCount={fields['snap_retain_count']} is raised to 3, the least")
-            fields["snap_retain_count"] = 3
-        fields["purge_interval_hours"] = max(0, fields.get("purge_interval_hours", 1))
+        for name, field, least in (
+            ("autopurge.snapRetainCount", "snap_retain_count", 3),
+            ("snapCount", "snap_count", 2),
+        ):
+            if fields.get(field, least) < least:
+                self.notes.append(f"{self._places[field]}: {name}={fields[field]} is raised to {least}, the least")
+                fields[field] = least
+        for field in ("purge_interval_hours", "max_client_cnxns", "max_cnxns"):
+            if field in fields:  # Apache takes any negative number for none
+                fields[field] = max(0, fields[field])
         if "four_letter_whitelist" in fields:
             fields["four_letter_whitelist"] = frozenset(fields["four_letter_whitelist"])
         if fields.get("enforce_auth_enabled"):
@@ -175,54 +224,62 @@ class _Reader:
         fields.setdefault("jute_extrasize", max(1024, fields.get("jute_maxbuffer", 0xFFFFF)))
         return Config(**fields)
 
-    def _set(self, key: Key, name: str, value: str, where: str) -> None:
-        parsed = _parse(key, name, value, where)
+    def _apply(self, key: Key, setting: _Setting) -> None:
+        parsed = _parse(key, setting)
         if key.field is None:
-            self.notes.append(f"{where}: {name} has no effect: {key.why}")
+            self._note_without_effect(setting, key.why)
             return
         self.fields[key.field] = parsed
-        self._places[key.field] = where
+        self._places[key.field] = setting.where
+        if isinstance(parsed, Path) and not parsed.is_absolute():
+            self.notes.append(f"{setting.where}: {setting.name}={parsed} {RELATIVE}")
 
-    def _unknown(self, name: str, where: str) -> None:
-        plain = name.removeprefix("zookeeper.")
+    def _note_without_effect(self, setting: _Setting, why: str) -> None:
+        self.notes.append(f"{setting.where}: {setting.name} has no effect: {why}")
+
+    def _note_unknown(self, setting: _Setting) -> None:
+        plain = setting.name.removeprefix(PREFIX)
         for prefix, why in settings.FAMILIES.items():
             if plain.startswith(prefix):
-                self.notes.append(f"{where}: {name} has no effect: {why}")
+                self._note_without_effect(setting, why)
                 return
         near = difflib.get_close_matches(plain, KEYS, n=1)
         hint = f": did you mean {near[0]}?" if near else ""
-        self.notes.append(f"{where}: {name} is not a key of ZooKeeper 3.9 and has no effect{hint}")
+        self.notes.append(f"{setting.where}: {setting.name} is not a key of ZooKeeper 3.9 and has no effect{hint}")
 
     def _check_membership(self) -> None:
         """Refuse an ensemble; take a lone server line as Apache does, for a standalone server."""
-        voters = [
-            (name, spec, line)
-            for name, (spec, line) in self._members.items()
-            if name.startswith("server.") and not spec.partition(";")[0].endswith(":observer")
-        ]
-        if len(voters) > 1 or (voters and not self.fields.get("standalone_enabled", True)):
-            lines = ", ".join(f"{name} (line {line})" for name, _, line in voters)
-            raise ConfigError(
-                f"{self.path}: {lines} describe an ensemble, which is not supported yet:"
-                " remove them to run a standalone server"
-            )
+        voters: list[tuple[str, str, int]] = []
+        observers: list[tuple[str, str, int]] = []
+        for name, (spec, line) in self._members.items():
+            if not name.startswith("server."):
+                self.notes.append(f"{self.path}, line {line}: {name} has no effect: it concerns ensembles")
+            elif _integer(name.removeprefix("server."), is_decimal=True) is None:
+                raise ConfigError(f"{self.path}, line {line}: {name}={spec}: the server's id must be a whole number")
+            else:
+                is_observer = spec.partition(";")[0].lower().endswith(":observer")
+                (observers if is_observer else voters).append((name, spec, line))
         if self.fields.get("dynamic_config_file") is not None:
-            raise ConfigError(
-                f"{self._places['dynamic_config_file']}: dynamicConfigFile describes an ensemble, which is not"
-                " supported yet: remove it to run a standalone server"
-            )
-        if voters:
-            name, spec, line = voters[0]
-            self.notes.append(
-                f"{self.path}, line {line}: Invalid configuration, only one server specified (ignoring {name})"
-            )
-            client = spec.partition(";")[2].rpartition(":")
-            if client[2].isdigit() and "client_port" not in self.fields:
-                self.fields["client_port"] = int(client[2])
+            raise ConfigError(f"{self._places['dynamic_config_file']}: dynamicConfigFile describes {NO_ENSEMBLE}")
+        if len(voters) > 1 or (voters and not self.fields.get("standalone_enabled", True)):
+            lines = ", ".join(f"{name} (line {line})" for name, _, line in voters + observers)
+            raise ConfigError(f"{self.path}: {lines} describe {NO_ENSEMBLE}")
+        if observers:
+            what = "quorum" if voters else "participants"
+            raise ConfigError(f"{self.path}, line {observers[0][2]}: Observers w/o {what} is an invalid configuration")
+        if not voters:
+            return
+        name, spec, line = voters[0]
+        self.notes.append(
+            f"{self.path}, line {line}: Invalid configuration, only one server specified (ignoring {name})"
+        )
+        port = spec.partition(";")[2].rpartition(":")[2]
+        if port.isascii() and port.isdigit() and "client_port" not in self.fields:
+            self.fields["client_port"] = int(port)
 
 
-def _options(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The -D options in the environment: name → (value, where it stands)."""
+def _options(environ: Mapping[str, str]) -> dict[str, _Setting]:
+    """The -D options in the environment, by name; the last of equal names counts."""
     found = {}
     for variable in FLAG_VARIABLES:
         try:
@@ -232,33 +289,34 @@ def _options(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         for word in words:
             if word.startswith("-D"):
                 name, _, value = word[2:].partition("=")
-                found[name] = (value, f"environment variable {variable}")
+                found[name] = _Setting(name, value, f"environment variable {variable}")
     return found
 
 
-def _find(name: str) -> Key | None:
-    """The key that is spelled `name`, with or without the prefix of system properties."""
-    key = KEYS.get(name)
-    if key is None and name.startswith("zookeeper."):
-        key = KEYS.get(name.removeprefix("zookeeper."))
-        if key is not None and key.where == OWN:
-            return None
-    return key
+def _integer(text: str, *, is_decimal: bool) -> int | None:
+    """`text` as Java's Integer.parseInt reads it, or else its Integer.decode: also 0x1f, #1f and 017."""
+    match = (_DECIMAL if is_decimal else _DECODED).fullmatch(text)
+    if match is None:
+        return None
+    sign, hexadecimal, octal, decimal = match.groups()
+    digits, base = (hexadecimal, 16) if hexadecimal else (octal, 8) if octal else (decimal, 10)
+    return int(sign + digits, base)
 
 
-def _parse(key: Key, name: str, value: str, where: str) -> Any:
-    """`value` as the key's kind. Raises ConfigError with key, value, place and what would be right."""
+def _parse(key: Key, setting: _Setting) -> Any:
+    """The value as the key's kind. Raises ConfigError with key, value, place and what would be right."""
+    name, value = setting.name, setting.value
 
     def wrong(right: str) -> ConfigError:
-        return ConfigError(f"{where}: {name}={value}: {right}")
+        return ConfigError(f"{setting.where}: {name}={value}: {right}")
 
-    if key.kind == "int":
-        try:
-            number = int(value)
-        except ValueError:
-            raise wrong("it must be a whole number") from None
-        low = -MAX_INT - 1 if key.low is None else key.low
-        high = (1 << 63) - 1 if key.high is None else key.high
+    if key.kind in ("int", "long"):
+        number = _integer(value, is_decimal=key.where == OWN)
+        if number is None:
+            raise wrong("it must be a whole number")
+        largest = MAX_INT if key.kind == "int" else MAX_LONG
+        low = -largest - 1 if key.low is None else key.low
+        high = largest if key.high is None else key.high
         if not low <= number <= high:
             raise wrong(f"it must be at least {low}" if number < low else f"it must be at most {high}")
         return number
@@ -279,7 +337,7 @@ def _parse(key: Key, name: str, value: str, where: str) -> Any:
     if key.kind == "words":
         return tuple(word.strip() for word in value.split(",") if word.strip())
     if key.kind == "path":
-        if not value:
+        if not value or "\0" in value:
             raise wrong("it must name a directory or file")
         return Path(value)
     return value

@@ -43,7 +43,7 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
     continues = False
     for number, raw in enumerate(_LINE_END.split(text), 1):
         stripped = raw.lstrip(_BLANKS)
-        if not continues:
+        if not continues or not joined:
             if not stripped or stripped[0] in "#!":
                 continue
             start, joined = number, ""
@@ -54,7 +54,7 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
             joined = joined[:-1]
         else:
             lines.append((start, joined))
-    if continues:
+    if continues and joined:
         lines.append((start, joined))
     return lines
 

@@ -2,7 +2,7 @@
 
     own        a field of Apache's QuorumPeerConfig: in the file only
     property   in Apache a Java system property `zookeeper.<key>`: in the file by either spelling, or as -D option
-    system     in Apache a system property and nothing else (jute.maxbuffer …): here in the file by either spelling too
+    system     in Apache a Java system property <key> and nothing else: here in the file by either spelling too
 
 `field` names the field of `zkpy.server.config.Config`; a key without one is accepted and has no effect, `why` says so
 in the log. Sources: QuorumPeerConfig.parseProperties, and the class that reads each property.
@@ -16,11 +16,20 @@ OWN: Final = "own"
 PROPERTY: Final = "property"
 SYSTEM: Final = "system"
 
+#: What Apache puts before a key to make it a system property.
+PREFIX: Final = "zookeeper."
+
 
 @attrs.frozen
 class Key:
-    """One key. `kind`: int, bool (true or false and nothing else), flag (true, else false), yes (`yes`, else false),
-    on (`no` means false), str, path, words (comma list), choice. `low` and `high` bound an int, inclusively."""
+    """One key. `low` and `high` bound a number, inclusively. `kind`:
+
+    int, long   32 and 64 bits                         str, path   text
+    bool, flag  true or false                          words       a comma list
+    yes, on     yes or no                              choice      one of `choices`
+
+    Of a wrong bool Apache says so; a wrong flag or yes is false to it, and a wrong on is true.
+    """
 
     name: str
     kind: str
@@ -31,6 +40,15 @@ class Key:
     why: str = ""
     where: str = PROPERTY
 
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """What Apache calls it as a -D option, its first choice first."""
+        if self.where == OWN:
+            return ()
+        if self.where == SYSTEM:
+            return (self.name,)
+        return (PREFIX + self.name, self.name) if self.name == "fsync.warningthresholdms" else (PREFIX + self.name,)
+
 
 _JVM: Final = "it tunes the Java server"
 _QUORUM: Final = "it concerns ensembles, which are not supported yet"
@@ -39,7 +57,9 @@ _SASL: Final = "SASL is not supported yet"
 _ADMIN: Final = "the AdminServer is not supported yet"
 _METRICS: Final = "metrics providers are not supported yet"
 _AUDIT: Final = "the audit log is not supported yet"
+_LOGGING: Final = "the log goes to stderr, with --log-level and --log-json"
 _LATER: Final = "it is not supported yet"
+_CLIENT: Final = "it is a setting of clients"
 _PORT: Final = 65535
 
 
@@ -65,12 +85,12 @@ KEYS: Final[dict[str, Key]] = {
         _own("dataLogDir", "path", "data_log_dir"),
         _own("clientPort", "int", "client_port", 0, _PORT),
         _own("clientPortAddress", "str", "client_address"),
-        _own("clientPortListenBacklog", "int", "listen_backlog", -1),
+        _own("clientPortListenBacklog", "int", "listen_backlog"),
         _own("tickTime", "int", "tick_time_ms", 1),
-        _own("maxClientCnxns", "int", "max_client_cnxns", 0),
+        _own("maxClientCnxns", "int", "max_client_cnxns"),
         _own("minSessionTimeout", "int", "min_session_timeout_ms", -1),
         _own("maxSessionTimeout", "int", "max_session_timeout_ms", -1),
-        _own("autopurge.snapRetainCount", "int", "snap_retain_count", 0),
+        _own("autopurge.snapRetainCount", "int", "snap_retain_count"),
         _own("autopurge.purgeInterval", "int", "purge_interval_hours"),
         _own("reconfigEnabled", "bool", "reconfig_enabled"),
         _own("standaloneEnabled", "bool", "standalone_enabled"),
@@ -80,11 +100,13 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_TLS, "int", "secureClientPort", where=OWN),
         *_none(_TLS, "str", "secureClientPortAddress", where=OWN),
         *_none(_TLS, "bool", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles", where=OWN),
-        *_none(_QUORUM, "int", "observerMasterPort", "connectToLearnerMasterLimit", "electionAlg", where=OWN),
+        *_none(_QUORUM, "int", "observerMasterPort", "connectToLearnerMasterLimit", where=OWN),
+        Key("electionAlg", "int", low=3, high=3, why=_QUORUM, where=OWN),
+        Key("peerType", "choice", choices=("participant", "observer"), why=_QUORUM, where=OWN),
         *_none(_QUORUM, "bool", "quorumListenOnAllIPs", "syncEnabled", "multiAddress.enabled", where=OWN),
         *_none(_QUORUM, "int", "multiAddress.reachabilityCheckTimeoutMs", where=OWN),
         *_none(_QUORUM, "bool", "multiAddress.reachabilityCheckEnabled", where=OWN),
-        *_none(_QUORUM, "str", "peerType", "oraclePath", where=OWN),
+        *_none(_QUORUM, "str", "oraclePath", where=OWN),
         *_none(_QUORUM, "bool", "localSessionsEnabled", "localSessionsUpgradingEnabled", where=OWN),
         *_none(_SASL, "bool", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl", where=OWN),
         *_none(_SASL, "bool", "quorum.auth.learnerRequireSasl", where=OWN),
@@ -92,8 +114,8 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_SASL, "str", "quorum.auth.kerberos.servicePrincipal", where=OWN),
         *_none(_JVM, "int", "quorum.cnxn.threads.size", where=OWN),
         *_none(_JVM, "bool", "jvm.pause.monitor", where=OWN),
-        *_none(_JVM, "int", "jvm.pause.info-threshold.ms", "jvm.pause.warn-threshold.ms", where=OWN),
-        *_none(_JVM, "int", "jvm.pause.sleep.time.ms", where=OWN),
+        *_none(_JVM, "long", "jvm.pause.info-threshold.ms", "jvm.pause.warn-threshold.ms", where=OWN),
+        *_none(_JVM, "long", "jvm.pause.sleep.time.ms", where=OWN),
         *_none(_METRICS, "str", "metricsProvider.className", where=OWN),
         # Requests, memory, responses
         Key("globalOutstandingLimit", "int", "global_outstanding_limit", 1),
@@ -124,12 +146,12 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_LATER, "int", "pathStats.initialDelay", "pathStats.delay", "pathStats.topPathMax"),
         *_none(_LATER, "str", "pathStats.sampleRate"),
         # Log, snapshots, database
-        Key("snapCount", "int", "snap_count", 2),
-        Key("snapSizeLimitInKb", "int", "snap_size_limit_kb"),
-        Key("txnLogSizeLimitInKb", "int", "txn_log_size_limit_kb"),
-        Key("preAllocSize", "int", "pre_alloc_kb", 0),
+        Key("snapCount", "int", "snap_count"),
+        Key("snapSizeLimitInKb", "long", "snap_size_limit_kb"),
+        Key("txnLogSizeLimitInKb", "long", "txn_log_size_limit_kb"),
+        Key("preAllocSize", "long", "pre_alloc_kb", 0),
         Key("forceSync", "on", "force_sync"),
-        Key("fsync.warningthresholdms", "int", "fsync_warning_threshold_ms", 0),
+        Key("fsync.warningthresholdms", "long", "fsync_warning_threshold_ms", 0),
         Key("snapshot.trust.empty", "flag", "snapshot_trust_empty"),
         Key("snapshot.compression.method", "choice", "snapshot_compression", choices=("", "gz", "snappy")),
         Key("datadir.autocreate", "flag", "datadir_autocreate"),
@@ -140,7 +162,8 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_QUORUM, "flag", "forceSnapshotSync", "test.allowDiscontinuousProposals"),
         *_none(_LATER, "str", "testingonly.initialZxid"),
         # Connections
-        Key("maxCnxns", "int", "max_cnxns", 0),
+        Key("jute.maxbuffer.extrasize", "int", "jute_extrasize", 0),
+        Key("maxCnxns", "int", "max_cnxns"),
         Key("4lw.commands.whitelist", "words", "four_letter_whitelist"),
         Key("clientTcpKeepAlive", "flag", "tcp_keepalive"),
         Key("nio.sessionlessCnxnTimeout", "int", "sessionless_timeout_ms", 1),
@@ -171,7 +194,6 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_QUORUM, "int", "observer.election.DelayMs", "observerMaster.sizeLimit"),
         *_none(_QUORUM, "flag", "follower.skipLearnerRequestToNextProcessor", "observer.syncEnabled"),
         *_none(_QUORUM, "flag", "forward_learner_requests_to_commit_processor_disabled"),
-        *_none(_QUORUM, "flag", "learner.nodelay"),
         *_none(_JVM, "int", "messageTracker.BufferSize", "commitProcessor.numWorkerThreads"),
         *_none(_JVM, "flag", "messageTracker.Enabled"),
         *_none(_JVM, "int", "commitProcessor.maxReadBatchSize", "commitProcessor.maxCommitBatchSize"),
@@ -211,12 +233,16 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_TLS, "str", *(f"ssl.{suffix}" for suffix in _TLS_SUFFIXES)),
         *_none(_TLS, "str", *(f"ssl.quorum.{suffix}" for suffix in _TLS_SUFFIXES)),
         *_none(_TLS, "str", "ssl.authProvider", "ssl.sslProvider"),
+        # Of clients, which Apache's server becomes in places
+        *_none(_CLIENT, "flag", "client.secure", "disableAutoWatchReset", "sasl.client"),
+        *_none(_CLIENT, "flag", "sasl.client.canonicalize.hostname"),
+        *_none(_CLIENT, "str", "clientCnxnSocket", "sasl.client.username", "sasl.clientconfig"),
+        *_none(_CLIENT, "int", "request.timeout"),
         # Only as real system properties
-        Key("jute.maxbuffer", "int", "jute_maxbuffer", 0, 0x7FFFFFFF, where=SYSTEM),
-        Key("jute.maxbuffer.extrasize", "int", "jute_extrasize", 0, 0x7FFFFFFF, where=SYSTEM),
+        Key("jute.maxbuffer", "int", "jute_maxbuffer", 0, where=SYSTEM),
         Key("znode.container.checkIntervalMs", "int", "container_check_interval_ms", 1, where=SYSTEM),
         Key("znode.container.maxPerMinute", "int", "container_max_per_minute", 1, where=SYSTEM),
-        Key("znode.container.maxNeverUsedIntervalMs", "int", "container_max_never_used_ms", 0, where=SYSTEM),
+        Key("znode.container.maxNeverUsedIntervalMs", "long", "container_max_never_used_ms", 0, where=SYSTEM),
         *_none(_QUORUM, "flag", "readonlymode.enabled", where=SYSTEM),
         *_none(_QUORUM, "flag", "leader.nodelay", "follower.nodelay", where=SYSTEM),
         *_none(_SASL, "str", "java.security.auth.login.config", "java.security.krb5.conf", where=SYSTEM),
@@ -231,6 +257,12 @@ FAMILIES: Final[dict[str, str]] = {
     "authProvider.": _LATER,
     "superUser.": _SASL,
     "jmx.log4j.": _JVM,
+    # What Apache's scripts give to their logging; here --log-level and --log-json do that.
+    "log.": _LOGGING,
+    "tracelog.": _LOGGING,
+    "auditlog.": _LOGGING,
+    "root.logger": _LOGGING,
+    "console.threshold": _LOGGING,
 }
 
 #: Lines that describe an ensemble.
