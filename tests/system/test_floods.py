@@ -111,8 +111,9 @@ def test_connections_that_never_say_a_word_are_closed_in_time(flooded: Flooded) 
     before = len(flooded.server.log_lines("no session was set up in time"))
 
     def flood() -> None:
-        socks.extend(socket.create_connection(("127.0.0.1", flooded.port)) for _ in range(3000))
-        wait_for_hangup(socks, 15)
+        new = [socket.create_connection(("127.0.0.1", flooded.port)) for _ in range(3000)]
+        socks.extend(new)
+        wait_for_hangup(new, 15)
 
     flooded.patiently(flood)
     assert len(flooded.server.log_lines("no session was set up in time")) - before == len(socks)
