@@ -32,17 +32,11 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.tree.datatree import Change, DataTree, Result
-from zkpy.tree.digest import VERSION as DIGEST_VERSION
 from zkpy.tree.txns import encode_txn
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
 _INT: Final = Struct(">i")
-#: TxnHeader and TxnDigest (whose digest is unsigned here) in one call each.
-_TXN_HEADER: Final = Struct(">qiqqi")
-_TXN_DIGEST: Final = Struct(">iQ")
-
-_CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL))
 #: Writes that clients may send; the server makes the others itself.
 _CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
 
@@ -366,20 +360,11 @@ class Keeper:
         if not self.preparer.prepare(request, zxid, self.wall_ms):
             return
         self.next_zxid = zxid + 1
-        header = request.header
-        assert header is not None
-        if self.tree.digest_enabled and header.type != opcodes.ERROR:
+        if self.tree.digest_enabled and request.type != opcodes.ERROR:
             request.digest = self.outstanding.digest
-        if request.body is not None and request.digest >= 0:
-            entry = b"".join(
-                (
-                    _TXN_HEADER.pack(header.client_id, header.cxid, zxid, header.time, header.type),
-                    request.body,
-                    _TXN_DIGEST.pack(DIGEST_VERSION, request.digest),
-                )
-            )
-        else:
-            entry = encode_txn(header, request.txn, request.digest if request.digest >= 0 else None)
+        entry = request.entry
+        if entry is None:
+            entry = encode_txn(request, request.txn, request.digest if request.digest >= 0 else None)
         self.proposals.append((zxid, entry))
         self.in_flight.append(request)
         if self.preparer.quota_notes:
@@ -404,6 +389,7 @@ class Keeper:
             if self._apply(request, latency_ms):
                 count += 1
                 total_ms += latency_ms
+        self.outstanding.applied(entries[-1][0])
         statistics = self.statistics
         statistics.commits += len(entries)
         if count:
@@ -413,8 +399,6 @@ class Keeper:
 
     def _apply(self, request: Request, latency_ms: int) -> bool:
         """Apply one txn and do all that follows from it. True if a client here was answered."""
-        header = request.header
-        assert header is not None
         tree = self.tree
         watches = self.watches
         client = request.connection
@@ -426,19 +410,17 @@ class Keeper:
                 while client.waiting[0] is not request:
                     self._answer_late(client, client.waiting.popleft())
         tree.tracks_changes = is_watched = bool(watches.data or watches.child)
-        made = self.outstanding.created(request.txn.path, header.zxid) if header.type in _CREATES else None
-        result = tree.apply(header, request.txn, request.digest, made)
-        self.outstanding.applied(request.zxid)
+        result = tree.apply(request, request.txn, request.digest, request.made)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
         if self._large_bytes:
             self._release(request)
         ended: Session | None = None
-        if header.type == opcodes.CLOSE_SESSION:
-            ended = self.sessions.close(header.client_id)
+        if request.type == opcodes.CLOSE_SESSION:
+            ended = self.sessions.close(request.client_id)
         if client is not None:
             client.waiting.popleft()
-            self._answer_write(client, request, header.type, result, latency_ms)
+            self._answer_write(client, request, request.type, result, latency_ms)
             if client.waiting:
                 self._answer_waiting(client)
         if ended is not None and ended.connection is not None:
@@ -463,17 +445,17 @@ class Keeper:
     def _answer_write(self, client: Connection, request: Request, type_: int, result: Result, latency_ms: int) -> None:
         zxid = self.tree.last_zxid
         if type_ == opcodes.SET_DATA and result.stat is not None:
-            packet = replies.reply(request.xid, zxid, result.stat)
+            packet = replies.reply(request.cxid, zxid, result.stat)
         elif type_ == opcodes.CREATE and not result.err:
-            packet = replies.path_reply(request.xid, zxid, result.path or "")
+            packet = replies.path_reply(request.cxid, zxid, result.path or "")
         elif result.err and type_ != opcodes.MULTI:
-            packet = replies.error_reply(request.xid, zxid, result.err)
+            packet = replies.error_reply(request.cxid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:
             packet = self._welcome(client)
         else:
-            packet = replies.reply(request.xid, zxid, _write_body(type_, result))
+            packet = replies.reply(request.cxid, zxid, _write_body(type_, result))
         client.out.append(packet)
-        self._answered(client, request.xid, _WRITE_NAMES[request.type], latency_ms, 1)
+        self._answered(client, request.cxid, _WRITE_NAMES[request.op], latency_ms, 1)
         if type_ == opcodes.CLOSE_SESSION:
             self._close(client)
         elif not client.is_dirty:
@@ -502,19 +484,19 @@ class Keeper:
         code = request.error
         body = b""
         if not code:
-            handler, name = READS[request.type]
+            handler, name = READS[request.op]
             try:
                 body = handler(self.reads, client, request.frame, request.identities)
             except Refusal as refusal:
                 code = refusal.code
             except JuteError:
                 code = errors.MARSHALLINGERROR
-        xid = opcodes.XID_PING if request.type == opcodes.PING else request.xid
+        xid = opcodes.XID_PING if request.op == opcodes.PING else request.cxid
         packet = replies.error_reply(xid, zxid, code) if code else replies.reply(xid, zxid, body)
         client.out.append(packet)
         latency_ms = self.now_ms - request.received_ms
         self.statistics.add_latency(latency_ms)
-        self._answered(client, request.xid, name, latency_ms, 1)
+        self._answered(client, request.cxid, name, latency_ms, 1)
         return len(packet)
 
     def _may_read(self, acl: Any, watcher: Connection) -> bool:

@@ -134,12 +134,6 @@ class Outstanding:
             digest = node.digest = node_digest(path, node)
             self.digest = self.digest + digest & MASK
 
-    def created(self, path: str | None, zxid: int) -> ZNode | None:
-        """The node that txn `zxid` creates at `path`, if nothing proposed after it changes it; for `DataTree.apply`."""
-        found = self.shadows.get(path or "")
-        # A later create of the same path may stand here, behind a delete.
-        return found if type(found) is ZNode and found.czxid == zxid else None
-
     def remove(self, path: str, zxid: int) -> None:
         """The node at `path` will be deleted."""
         shadow = self.change(path, zxid)
@@ -174,18 +168,28 @@ class Outstanding:
     # --- catching up -------------------------------------------------------------------------------------------
 
     def applied(self, zxid: int) -> None:
-        """Txn `zxid` is in the tree now: drop the shadows that nothing later changes."""
+        """Everything up to txn `zxid` is in the tree now: drop the shadows that nothing later changes."""
         changes = self.changes
         shadows = self.shadows
-        nodes = self._tree.nodes
-        while changes and changes[0][0] <= zxid:
+        if not changes:
+            return
+        if changes[-1][0] <= zxid:  # all that was proposed
+            for path, shadow in shadows.items():
+                self._settle(path, shadow)
+            shadows.clear()
+            changes.clear()
+            return
+        while changes[0][0] <= zxid:
             path = changes.popleft()[1]
-            shadow = shadows.get(path)
-            if shadow is None or (shadow.zxid if type(shadow) is Shadow else shadow.czxid) > zxid:
-                continue
-            del shadows[path]
-            if self._tree.digest_enabled and not (type(shadow) is Shadow and not shadow.exists):
-                nodes[path].digest = shadow.digest  # worked out once, when the txn was prepared
+            last = shadows.get(path)
+            if last is not None and (last.zxid if type(last) is Shadow else last.czxid) <= zxid:
+                del shadows[path]
+                self._settle(path, last)
+
+    def _settle(self, path: str, shadow: Shadow | ZNode) -> None:
+        """The node is as its shadow was: its digest was worked out once, when the txn was prepared."""
+        if type(shadow) is Shadow and shadow.exists and self._tree.digest_enabled:
+            self._tree.nodes[path].digest = shadow.digest
 
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemerals the session will own: those in the tree and those proposed, less those to be deleted."""

@@ -40,11 +40,12 @@ from zkpy.proto.records import (
     SetDataRequest,
     SetDataTxn,
     Txn,
-    TxnHeader,
 )
 from zkpy.tree import quota
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
+from zkpy.tree.digest import VERSION as DIGEST_VERSION
+from zkpy.tree.txns import TXN_HEADER
 from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
 
 _SEQUENTIAL: Final = frozenset(
@@ -60,7 +61,9 @@ _CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CON
 KNOWN_ACLS_LIMIT: Final = 1024
 
 _INT: Final = Struct(">i")
-_CREATE_TAIL: Final = Struct(">?i")
+#: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
+_CREATE_TAIL: Final = Struct(">?iiQ")
+_SET_DATA_TAIL: Final = Struct(">iiQ")
 
 
 class Undecodable(Exception):
@@ -93,31 +96,30 @@ class Preparer:
         self.quota_notes: list[tuple[str, bool]] = []
 
     def prepare(self, request: Request, zxid: int, time_ms: int) -> bool:
-        """Judge `request` as txn `zxid` at wall time `time_ms`: sets its header and txn. True if `zxid` was taken.
+        """Judge `request` as txn `zxid` at wall time `time_ms`; sets what a proposed one has. True if `zxid` was taken.
 
         False: the request could not be decoded; its `error` is set and nothing is to be logged.
         """
         request.zxid = zxid
-        request.header = TxnHeader(request.session_id, request.xid, zxid, time_ms, request.type)
+        request.time = time_ms
         try:
-            request.txn = _PREPARE[request.type](self, request, request.header)
+            request.txn = _PREPARE[request.op](self, request)
         except Refusal as refusal:
-            request.header.type = opcodes.ERROR
+            request.type = opcodes.ERROR
             request.txn = ErrorTxn(refusal.code)
         except (JuteError, Undecodable) as error:
             if isinstance(error, Undecodable) and error.takes_zxid:
-                request.header.type = opcodes.ERROR
+                request.type = opcodes.ERROR
                 request.txn = ErrorTxn(errors.MARSHALLINGERROR)
                 return True
             request.zxid = 0
-            request.header = None
             request.error = errors.MARSHALLINGERROR
             return False
         return True
 
     # --- single operations: decode, then the rule that multi shares ----------------------------------------------
 
-    def _on_create(self, request: Request, header: TxnHeader) -> Any:
+    def _on_create(self, request: Request) -> Any:
         frame = request.frame
         # The usual create is decoded here: its fields one by one cost more than all that is done with them. The ACL is
         # whatever lies between the data and the last four bytes; one that was decoded before is known by its bytes.
@@ -131,16 +133,19 @@ class Preparer:
         if acl is not None:
             path = str(frame[12:path_end], "utf-8", "replace")
             flags = _INT.unpack_from(frame, len(frame) - 4)[0]
-            txn = self._create(
-                header.type, path, frame[path_end + 4 : data_end], acl, flags, -1, header, request.identities
-            )
-            if type(txn) is CreateTxn:
+            txn = self._create(request, request.op, path, frame[path_end + 4 : data_end], acl, flags, -1)
+            if type(txn) is CreateTxn and self.tree.digest_enabled:
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
                 if flags in _SEQUENTIAL:
                     start = (txn.path or "").encode()
                     start = _INT.pack(len(start)) + start
-                request.body = start + frame[path_end:-4] + _CREATE_TAIL.pack(txn.ephemeral, txn.parent_c_version)
+                request.entry = (
+                    TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
+                    + start
+                    + frame[path_end:-4]
+                    + _CREATE_TAIL.pack(txn.ephemeral, txn.parent_c_version, DIGEST_VERSION, self.outstanding.digest)
+                )
             return txn
         body, end = CreateRequest.decode(frame, 8)
         if end == len(frame) and body.data is not None and body.acl and all(_is_plain(entry) for entry in body.acl):
@@ -156,19 +161,17 @@ class Preparer:
                 for entry in normal:
                     entry.encode(out)
                 self._acls[bytes(out)] = normal
-        return self._create(header.type, body.path, body.data, body.acl, body.flags, -1, header, request.identities)
+        return self._create(request, request.op, body.path, body.data, body.acl, body.flags, -1)
 
-    def _on_create_ttl(self, request: Request, header: TxnHeader) -> Any:
+    def _on_create_ttl(self, request: Request) -> Any:
         body = CreateTTLRequest.decode(request.frame, 8)[0]
-        return self._create(
-            header.type, body.path, body.data, body.acl, body.flags, body.ttl, header, request.identities
-        )
+        return self._create(request, request.op, body.path, body.data, body.acl, body.flags, body.ttl)
 
-    def _on_delete(self, request: Request, header: TxnHeader) -> Any:
+    def _on_delete(self, request: Request) -> Any:
         body = DeleteRequest.decode(request.frame, 8)[0]
-        return self._delete(body.path, body.version, header, request.identities)
+        return self._delete(request, body.path, body.version)
 
-    def _on_set_data(self, request: Request, header: TxnHeader) -> Any:
+    def _on_set_data(self, request: Request) -> Any:
         frame = request.frame
         # Decoded here for the same reason as in `_on_create`; whatever is unusual goes the long way.
         try:
@@ -181,27 +184,32 @@ class Preparer:
             size = path_end = -1
         if size < 0 or path_end < 12:
             body = SetDataRequest.decode(frame, 8)[0]
-            return self._set_data(body.path, body.data, body.version, header, request.identities)
-        txn = self._set_data(path, frame[path_end + 4 : data_end], version, header, request.identities)
-        request.body = frame[8:data_end] + _INT.pack(txn.version)
+            return self._set_data(request, body.path, body.data, body.version)
+        txn = self._set_data(request, path, frame[path_end + 4 : data_end], version)
+        if self.tree.digest_enabled:
+            request.entry = (
+                TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
+                + frame[8:data_end]
+                + _SET_DATA_TAIL.pack(txn.version, DIGEST_VERSION, self.outstanding.digest)
+            )
         return txn
 
-    def _on_set_acl(self, request: Request, header: TxnHeader) -> Any:
+    def _on_set_acl(self, request: Request) -> Any:
         body = SetACLRequest.decode(request.frame, 8)[0]
-        self._check_session(header.client_id)
+        self._check_session(request.client_id)
         path = _valid(body.path)
         acl = self._normalise(body.acl, request.identities)
         key = path if path != "/" else ROOT
         node = self._find(key)
         self._permit(node.acl, opcodes.PERM_ADMIN, request.identities)
         version = _next_version(node.aversion, body.version)
-        shadow = self.outstanding.change(key, header.zxid)
+        shadow = self.outstanding.change(key, request.zxid)
         shadow.aversion = version
         shadow.acl = acl
         self.outstanding.changed(key, shadow)
         return SetACLTxn(path, acl, version)
 
-    def _on_delete_container(self, request: Request, header: TxnHeader) -> Any:
+    def _on_delete_container(self, request: Request) -> Any:
         """The server's own request to remove an empty container or an outlived TTL node; no session, no ACL."""
         path = request.frame.decode()
         node = self._find(path)
@@ -209,43 +217,42 @@ class Preparer:
             raise Refusal(errors.NOTEMPTY)
         if kind_of(node.owner, self.tree.extended_types) == NORMAL:
             raise Refusal(errors.BADVERSION)
-        return self._remove(path, path[: path.rindex("/")], header.zxid)
+        return self._remove(path, path[: path.rindex("/")], request.zxid)
 
-    def _on_reconfig(self, request: Request, header: TxnHeader) -> Any:
+    def _on_reconfig(self, request: Request) -> Any:
         ReconfigRequest.decode(request.frame, 8)
         # A standalone server has no ensemble to change.
         raise Refusal(errors.UNIMPLEMENTED if self.settings.reconfig_enabled else errors.RECONFIGDISABLED)
 
-    def _on_create_session(self, request: Request, header: TxnHeader) -> Any:
+    def _on_create_session(self, request: Request) -> Any:
         assert request.txn is not None, "the session's timeout comes with the request"
         assert type(request.txn) is CreateSessionTxn
         return request.txn
 
-    def _on_close_session(self, request: Request, header: TxnHeader) -> Any:
+    def _on_close_session(self, request: Request) -> Any:
         outstanding = self.outstanding
-        paths = outstanding.ephemerals_of(header.client_id)
+        paths = outstanding.ephemerals_of(request.client_id)
         for path in paths:
             parent_path = path[: path.rindex("/")]
-            parent = outstanding.change(parent_path, header.zxid)
-            parent.pzxid = header.zxid
+            parent = outstanding.change(parent_path, request.zxid)
+            parent.pzxid = request.zxid
             parent.children -= 1
             outstanding.changed(parent_path, parent)
-            outstanding.remove(path, header.zxid)
-        self.sessions.set_closing(header.client_id)
+            outstanding.remove(path, request.zxid)
+        self.sessions.set_closing(request.client_id)
         return CloseSessionTxn(list(paths)) if self.settings.close_session_txn_enabled else None
 
     # --- the rules ---------------------------------------------------------------------------------------------
 
     def _create(
         self,
+        request: Request,
         type_: int,
         path: str | None,
         data: bytes | None,
         entries: list[ACL] | None,
         flags: int,
         ttl_ms: int,
-        header: TxnHeader,
-        identities: Identities,
     ) -> Any:
         if flags not in _FLAGS:
             raise Refusal(errors.BADARGUMENTS)
@@ -257,22 +264,22 @@ class Preparer:
         elif ttl_ms >= 0 or type_ == opcodes.CREATE_TTL:
             # Apache lets createTTL with another mode and ttl -1 pass here and then fails while applying it.
             raise Refusal(errors.BADARGUMENTS)
-        session = self.sessions.by_id.get(header.client_id)
+        session = self.sessions.by_id.get(request.client_id)
         if session is None or session.is_closing:
-            self._check_session(header.client_id)
+            self._check_session(request.client_id)
         if path is None:
             raise Refusal(errors.MARSHALLINGERROR)
         at = path.rfind("/")
         if at < 0 or "\0" in path:
             raise Refusal(errors.BADARGUMENTS)
         parent_path = path[:at]
-        acl = entries if type(entries) is Acl else self._normalise(entries, identities)
+        acl = entries if type(entries) is Acl else self._normalise(entries, request.identities)
         outstanding = self.outstanding
         parent = outstanding.find(parent_path)
         if parent is None:
             raise Refusal(errors.NONODE)
         if not parent.acl.world & opcodes.PERM_CREATE:
-            self._permit(parent.acl, opcodes.PERM_CREATE, identities)
+            self._permit(parent.acl, opcodes.PERM_CREATE, request.identities)
         if flags in _SEQUENTIAL:
             path = f"{path}{parent.cversion:010d}"
         # The parent is a znode, so its path is legal (but "/", the root's other name, is no parent: "//x").
@@ -284,7 +291,7 @@ class Preparer:
             raise Refusal(errors.NOCHILDRENFOREPHEMERALS)
         if self.settings.enforce_quota and self.tree.quotas.paths:
             self._check_quota(path, len(data) if data else 0, 1)
-        zxid = header.zxid
+        zxid = request.zxid
         shadow = outstanding.change(parent_path, zxid)
         cversion = wrap_int(shadow.cversion + 1)
         if cversion > shadow.cversion:  # else it has wrapped, and applying the txn leaves the parent as it was
@@ -302,26 +309,27 @@ class Preparer:
             txn = CreateTTLTxn(path, data, acl, cversion, ttl_ms)
         else:
             ephemeral = flags in _EPHEMERAL
-            owner = header.client_id if ephemeral else 0
+            owner = request.client_id if ephemeral else 0
             txn = CreateTxn(path, data, acl, ephemeral, cversion)
-        time_ms = header.time
-        outstanding.add(path, ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid), zxid)
+        time_ms = request.time
+        request.made = node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
+        outstanding.add(path, node, zxid)
         return txn
 
-    def _delete(self, path: str | None, version: int, header: TxnHeader, identities: Identities) -> Any:
-        self._check_session(header.client_id)
+    def _delete(self, request: Request, path: str | None, version: int) -> Any:
+        self._check_session(request.client_id)
         if path is None:
             raise Refusal(errors.MARSHALLINGERROR)
         at = path.rfind("/")
         if at < 0 or "\0" in path or path in PROTECTED_PATHS:
             raise Refusal(errors.BADARGUMENTS)
         parent_path = path[:at]
-        self._permit(self._find(parent_path).acl, opcodes.PERM_DELETE, identities)
+        self._permit(self._find(parent_path).acl, opcodes.PERM_DELETE, request.identities)
         node = self._find(path)
         _next_version(node.version, version)
         if self.outstanding.child_count(node):
             raise Refusal(errors.NOTEMPTY)
-        return self._remove(path, parent_path, header.zxid)
+        return self._remove(path, parent_path, request.zxid)
 
     def _remove(self, path: str, parent_path: str, zxid: int) -> DeleteTxn:
         outstanding = self.outstanding
@@ -332,10 +340,10 @@ class Preparer:
         outstanding.remove(path, zxid)
         return DeleteTxn(path)
 
-    def _set_data(
-        self, path: str | None, data: bytes | None, version: int, header: TxnHeader, identities: Identities
-    ) -> Any:
-        self._check_session(header.client_id)
+    def _set_data(self, request: Request, path: str | None, data: bytes | None, version: int) -> SetDataTxn:
+        session = self.sessions.by_id.get(request.client_id)
+        if session is None or session.is_closing:
+            self._check_session(request.client_id)
         if not path:
             raise Refusal(errors.BADARGUMENTS)
         key = path if path != "/" else ROOT
@@ -343,28 +351,30 @@ class Preparer:
         if node is None:
             _valid(path)
             raise Refusal(errors.NONODE)
-        self._permit(node.acl, opcodes.PERM_WRITE, identities)
+        if not node.acl.world & opcodes.PERM_WRITE:
+            self._permit(node.acl, opcodes.PERM_WRITE, request.identities)
         if self.settings.enforce_quota and self.tree.quotas.paths:
             self._check_quota(path, (len(data) if data else 0) - (len(node.data) if node.data else 0), 0)
         version = _next_version(node.version, version)
-        shadow = self.outstanding.change(key, header.zxid)
+        zxid = request.zxid
+        shadow = self.outstanding.change(key, zxid)
         shadow.version = version
-        shadow.mtime = header.time
-        shadow.mzxid = header.zxid
+        shadow.mtime = request.time
+        shadow.mzxid = zxid
         shadow.data = data
         self.outstanding.changed(key, shadow)
         return SetDataTxn(path, data, version)
 
-    def _check(self, path: str | None, version: int, header: TxnHeader, identities: Identities) -> Any:
-        self._check_session(header.client_id)
+    def _check(self, request: Request, path: str | None, version: int) -> Any:
+        self._check_session(request.client_id)
         path = _valid(path)
         node = self._find(path if path != "/" else ROOT)
-        self._permit(node.acl, opcodes.PERM_READ, identities)
+        self._permit(node.acl, opcodes.PERM_READ, request.identities)
         return CheckVersionTxn(path, _next_version(node.version, version))
 
     # --- multi -------------------------------------------------------------------------------------------------
 
-    def _on_multi(self, request: Request, header: TxnHeader) -> Any:
+    def _on_multi(self, request: Request) -> Any:
         """All operations or none; one zxid, one time, each judged by what the ones before it left."""
         operations = _decode_multi(request.frame)
         outstanding = self.outstanding
@@ -376,7 +386,7 @@ class Preparer:
                 txns.append(_error(errors.RUNTIMEINCONSISTENCY))
                 continue
             try:
-                txn = self._multi_step(type_, body, header, request.identities)
+                txn = self._multi_step(request, type_, body)
             except Refusal as refusal:
                 failed = True
                 outstanding.roll_back(mark)
@@ -386,19 +396,20 @@ class Preparer:
                 txns.append(_error(refusal.code))
             else:
                 txns.append(Txn(type_, txn.to_bytes()))
+        request.made = None  # there may be several, or none after all
         if not failed:
             outstanding.keep()
         return MultiTxn(txns)
 
-    def _multi_step(self, type_: int, body: Any, header: TxnHeader, identities: Identities) -> Any:
+    def _multi_step(self, request: Request, type_: int, body: Any) -> Any:
         if type_ == opcodes.SET_DATA:
-            return self._set_data(body.path, body.data, body.version, header, identities)
+            return self._set_data(request, body.path, body.data, body.version)
         if type_ == opcodes.DELETE:
-            return self._delete(body.path, body.version, header, identities)
+            return self._delete(request, body.path, body.version)
         if type_ == opcodes.CHECK:
-            return self._check(body.path, body.version, header, identities)
+            return self._check(request, body.path, body.version)
         ttl_ms = body.ttl if type_ == opcodes.CREATE_TTL else -1
-        return self._create(type_, body.path, body.data, body.acl, body.flags, ttl_ms, header, identities)
+        return self._create(request, type_, body.path, body.data, body.acl, body.flags, ttl_ms)
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -509,7 +520,7 @@ def _decode_multi(frame: bytes) -> list[tuple[int, Any]]:
         raise Undecodable(takes_zxid=True) from None
 
 
-_PREPARE: Final[dict[int, Callable[[Preparer, Request, TxnHeader], Any]]] = {
+_PREPARE: Final[dict[int, Callable[[Preparer, Request], Any]]] = {
     opcodes.CREATE: Preparer._on_create,
     opcodes.CREATE2: Preparer._on_create,
     opcodes.CREATE_CONTAINER: Preparer._on_create,

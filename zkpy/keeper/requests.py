@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from zkpy.keeper.auth import Identities
 from zkpy.proto.records import TxnHeader
+from zkpy.tree.znode import ZNode
 
 if TYPE_CHECKING:
     from zkpy.keeper.connection import Connection
@@ -17,29 +18,27 @@ class Refusal(Exception):
         self.code = code
 
 
-class Request:
-    """What a client (or the server itself: `connection` None) wants done.
+class Request(TxnHeader):
+    """What a client (or the server itself: `connection` None) wants done with the opcode `op`.
 
-    `identities` are those of the connection when the request arrived: a later auth packet does not change them.
-    `zxid` is 0 until the request is a proposed write; `error` is set where the answer is settled before that.
-    A proposed write also has its `header` and `txn`, `digest` (the tree's, after it; -1 if not known) and, where
-    preparing it gave that for free, `body`: the txn's encoding without header and digest.
+    It is also the header of the txn that a write leads to: `zxid` is 0 until it is proposed, `type` is `op` unless
+    the write is refused. `identities` are those of the connection when the request arrived: a later auth packet does
+    not change them. `error` is set where the answer is settled before anything is proposed.
+    A proposed write has its `txn`, and, where preparing it gave that for free: `entry`, the txn as bytes; `made`, the
+    node that a create leads to; `digest`, the tree's after it (-1 if not known).
     """
 
     __slots__ = (
-        "body",
         "connection",
         "digest",
+        "entry",
         "error",
         "frame",
-        "header",
         "identities",
+        "made",
+        "op",
         "received_ms",
-        "session_id",
         "txn",
-        "type",
-        "xid",
-        "zxid",
     )
 
     def __init__(
@@ -47,21 +46,22 @@ class Request:
         connection: "Connection | None",
         session_id: int,
         xid: int,
-        type_: int,
+        op: int,
         frame: bytes,
         identities: Identities,
         received_ms: int,
     ) -> None:
+        self.client_id = session_id
+        self.cxid = xid
+        self.zxid = 0
+        self.time = 0
+        self.type = self.op = op
         self.connection = connection
-        self.session_id = session_id
-        self.xid = xid
-        self.type = type_
         self.frame = frame
         self.identities = identities
         self.received_ms = received_ms
         self.error = 0
-        self.zxid = 0
-        self.header: TxnHeader | None = None
         self.txn: Any = None
         self.digest = -1
-        self.body: bytes | None = None
+        self.entry: bytes | None = None
+        self.made: ZNode | None = None

@@ -330,14 +330,18 @@ class DataTree:
         node = self.nodes.get(path)
         if node is None:
             return Result(header.type, errors.NONODE, path)
-        before = self._before(path, node)
         old = len(node.data) if node.data else 0
         data = txn.data
+        before = 0 if self._digest_known else self._before(path, node)
         node.data = data
         node.mtime = header.time
         node.mzxid = header.zxid
         node.version = txn.version
-        self._after(path, node, before)
+        if self._digest_known:
+            node.reply = None
+            node.digest = -1
+        else:
+            self._after(path, node, before)
         added = (len(data) if data else 0) - old
         self.data_size += added
         stat = node.stat(self.extended_types)

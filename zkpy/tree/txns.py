@@ -19,6 +19,8 @@ from zkpy.tree.digest import MASK, VERSION
 HEADER_SIZE: Final = 32
 DIGEST_SIZE: Final = 12
 
+#: A TxnHeader in one call.
+TXN_HEADER: Final = Struct(">qiqqi")
 _DIGEST: Final = Struct(">iQ")
 _ZXID: Final = Struct(">q")
 _INT: Final = Struct(">i")
