@@ -59,6 +59,7 @@ class Connection:
         "sent",
         "session",
         "timeout_ms",
+        "touch_again_ms",
         "waiting",
     )
 
@@ -70,6 +71,8 @@ class Connection:
         self.phase = NEW
         self.session: Session | None = None
         self.timeout_ms = 0
+        # Until then the session's deadline, rounded up to a tick, stays what it is.
+        self.touch_again_ms = 0
         self.has_read_only_flag = False
         self.framer = Framer(max_frame)
         # The first bytes of a new connection, until there are four: a word or a frame's length. Then None.

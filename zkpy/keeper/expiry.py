@@ -26,12 +26,12 @@ class ExpiryQueue(Generic[E]):
         # invariant: entry in buckets[deadlines[entry]], no empty bucket
         self.buckets: SortedDict[int, dict[E, None]] = SortedDict()
 
-    def touch(self, entry: E, timeout_ms: int, now_ms: int) -> None:
-        """Let `entry` live for another `timeout_ms`, rounded up to the tick."""
+    def touch(self, entry: E, timeout_ms: int, now_ms: int) -> int:
+        """Let `entry` live for another `timeout_ms`, rounded up to the tick; the new deadline."""
         deadline = ((now_ms + timeout_ms) // self.tick_ms + 1) * self.tick_ms
         before = self.deadlines.get(entry)
         if before == deadline:
-            return
+            return deadline
         if before is not None:
             self._leave(entry, before)
         self.deadlines[entry] = deadline
@@ -40,6 +40,7 @@ class ExpiryQueue(Generic[E]):
             self.buckets[deadline] = {entry: None}
         else:
             bucket[entry] = None
+        return deadline
 
     def remove(self, entry: E) -> None:
         """Forget `entry`, if it is there."""

@@ -102,6 +102,8 @@ class Keeper:
         self._sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
         # Bytes of large requests in flight (largeRequestMaxBytes).
         self._large_bytes = 0
+        # Reads answered in the turn in which they came, to be counted at once for all of them.
+        self._prompt_reads = 0
 
         #: Writes proposed and not applied yet, in zxid order.
         self.in_flight: deque[Request] = deque()
@@ -118,6 +120,8 @@ class Keeper:
         """A turn begins: `now_ms` of a clock that only goes forward, `wall_ms` since 1970."""
         self.now_ms = now_ms
         self.wall_ms = wall_ms
+        if self._prompt_reads:
+            self._count_reads()
 
     def wake(self) -> None:
         """Do what is due: expire sessions and connections, reap containers and TTL nodes."""
@@ -303,20 +307,28 @@ class Keeper:
                 break
         self.statistics.packets_received += taken
         client.received += taken
-        if taken > silent:  # who only proves who they are does not keep their session alive
+        # Who only proves who they are does not keep their session alive.
+        if self.now_ms >= client.touch_again_ms and taken > silent:
             self._touch(client)
         if answered:
-            self.statistics.add_latency(0, answered)
-            self.statistics.observe("readlatency", 0, answered)
+            self._prompt_reads += answered
             self._answered(client, xid, name, 0, answered)
-        if out:
-            self._mark(client)
+        if out and not client.is_dirty:
+            client.is_dirty = True
+            self.dirty.append(client)
         return taken
 
     def _touch(self, client: Connection) -> None:
+        """Its client was heard of; until `touch_again_ms` hearing more of it would not change the deadline."""
         session = client.session
         if session is not None and not session.is_closing:
-            self.sessions.expiry.touch(session, client.timeout_ms, self.now_ms)
+            deadline_ms = self.sessions.expiry.touch(session, client.timeout_ms, self.now_ms)
+            client.touch_again_ms = deadline_ms - client.timeout_ms
+
+    def _count_reads(self) -> None:
+        count, self._prompt_reads = self._prompt_reads, 0
+        self.statistics.add_latency(0, count)
+        self.statistics.observe("readlatency", 0, count)
 
     def _answered(self, client: Connection, xid: int, op: str, latency_ms: int, count: int) -> None:
         """Keep what `cons` and `stat` show of a connection."""
@@ -614,6 +626,8 @@ class Keeper:
 
     def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
         client.received = 1  # it shows in its own answer
+        if self._prompt_reads:
+            self._count_reads()
         answer = commands.run(self, client, word, rest)
         if answer is None:
             return  # it needs more bytes

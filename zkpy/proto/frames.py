@@ -49,6 +49,9 @@ class Framer:
         if self.error is not None:
             raise self.error
         held = self._held
+        size = len(data)
+        if not held and size >= 4 and _LENGTH.unpack_from(data)[0] == size - 4 <= self.limit:
+            return [data[4:]]  # one whole frame: the usual packet
         if held:
             held += data
             if len(held) < self._need:
