@@ -1,6 +1,5 @@
 """What a whole server process does at its limits: configured ones, the system's, and those of a disk or a directory."""
 
-import os
 import resource
 import signal
 import socket
@@ -204,14 +203,14 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         error = fails_to_start(ServerProcess(tmp_path / "data", clientPort=str(port)))
     assert error.status == 1
-    assert f"127.0.0.1:{port} is in use by another program: stop it, or choose another port" in error.log
+    assert f"127.0.0.1:{port}: it is in use by another program: stop it, or choose another port" in error.log
     assert not (tmp_path / "data").exists(), "it must find out before it touches any data"
 
 
 def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
     error = fails_to_start(ServerProcess(tmp_path / "data", clientPortAddress="192.0.2.1"))
     assert error.status == 1
-    assert "cannot listen on 192.0.2.1:0: Cannot assign requested address" in error.log
+    assert "cannot listen on 192.0.2.1:0: it is no address of this machine" in error.log
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -227,15 +226,6 @@ def test_a_directory_that_may_not_be_made_is_not_made(tmp_path: Path) -> None:
     assert error.status == 3
     assert "does not exist and datadir.autocreate is false: create it, or fix the path" in error.log
     assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_is_not_ours_to_write_is_named(tmp_path: Path) -> None:
-    (tmp_path / "data" / "version-2").mkdir(parents=True)
-    (tmp_path / "data" / "version-2").chmod(0o500)
-    error = fails_to_start(ServerProcess(tmp_path / "data"))
-    assert error.status == 3
-    assert "is not readable and writable: check its owner and mode" in error.log
 
 
 def test_a_directory_in_use_is_named_and_left_alone(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ EXIT_DATA: Final = 3
 
 
 @click.command()
-@click.argument("zoo_cfg", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("zoo_cfg", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), help="Client port; 0 = any free one. [default: 2181]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1 without ZOO_CFG]")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where snapshots and logs live.")
+@click.option("--data-dir", type=click.Path(readable=False, path_type=Path), help="Where snapshots and logs live.")
 @click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object per line.")
 def serve(
@@ -65,33 +65,46 @@ def _run(config: Any) -> None:
 
     import trio
 
+    from zkpy.server.server import ListenError
     from zkpy.server.server import serve as run_server
     from zkpy.storage import StorageError
 
-    def on_serving(host: str, port: int) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        click.echo(f"zkpy serving on {shown}:{port} (data in {config.data_dir})")
-        sys.stdout.flush()
-
     async def main() -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
+        # Until it serves, a signal is a KeyboardInterrupt wherever the start stands: reading a large data directory
+        # takes its time, in one piece. Afterwards it cancels, between two turns.
+        interrupt: Any = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGTERM, lambda number, frame: interrupt(signal.SIGINT, frame))
+        async with trio.open_nursery() as nursery:
 
-                async def stop_on_signal() -> None:
+            async def stop_on_signal() -> None:
+                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     async for _ in signals:
                         nursery.cancel_scope.cancel()
 
+            def on_serving(host: str, port: int) -> None:
                 nursery.start_soon(stop_on_signal)
-                await run_server(config, on_serving=on_serving)
+                shown = f"[{host}]" if ":" in host else host
+                click.echo(f"zkpy serving on {shown}:{port} (data in {config.data_dir})")
+                sys.stdout.flush()
 
+            await run_server(config, on_serving=on_serving)
+
+    # A shell starts what it puts into the background with SIGINT ignored, and then Trio would leave it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         trio.run(main)
+    except KeyboardInterrupt:
+        return
     except BaseExceptionGroup as group:
         error = _only_one(group)
+        if isinstance(error, KeyboardInterrupt):
+            return
         if isinstance(error, StorageError):
             _fail(EXIT_DATA, str(error))
+        if isinstance(error, ListenError):
+            _fail(EXIT_UNEXPECTED, str(error))
         if isinstance(error, OSError):
-            _fail(EXIT_UNEXPECTED, _explain(error, config))
+            _fail(EXIT_UNEXPECTED, f"{error.filename or 'disk or network'}: {error.strerror or error}")
         raise
 
 
@@ -101,17 +114,6 @@ def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _explain(error: OSError, config: Any) -> str:
-    import errno
-
-    where = f"{config.client_address or '*'}:{config.client_port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use by another program: stop it, or choose another port (--port, clientPort)"
-    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES) and error.filename is None:
-        return f"cannot listen on {where}: {error.strerror}"
-    return f"{error.filename or 'disk or network'}: {error.strerror or error}"
 
 
 def default_data_dir(port: int) -> Path:

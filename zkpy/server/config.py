@@ -6,6 +6,7 @@ and logs are purged every hour unless `autopurge.purgeInterval` says otherwise (
 """
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -337,7 +338,11 @@ def _parse(key: Key, setting: _Setting) -> Any:
     if key.kind == "words":
         return tuple(word.strip() for word in value.split(",") if word.strip())
     if key.kind == "path":
-        if not value or "\0" in value:
+        try:
+            is_path = value != "" and b"\0" not in os.fsencode(value)
+        except UnicodeEncodeError:
+            is_path = False
+        if not is_path:
             raise wrong("it must name a directory or file")
         return Path(value)
     return value

@@ -41,6 +41,10 @@ def _environment() -> tuple[tuple[str, str], ...]:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         user = str(os.getuid())
+    try:
+        directory = os.getcwd()
+    except OSError:  # it has been removed
+        directory = _NONE
     return (
         ("host.name", socket.gethostname()),
         *((f"java.{key}", _NONE) for key in ("version", "vendor", "home", "class.path", "library.path")),
@@ -51,7 +55,7 @@ def _environment() -> tuple[tuple[str, str], ...]:
         ("os.version", platform.release()),
         ("user.name", user),
         ("user.home", os.path.expanduser("~")),
-        ("user.dir", os.getcwd()),
+        ("user.dir", directory),
     )
 
 

@@ -9,6 +9,7 @@ Start: bind the ports (a port in use is known at once), recover the data directo
 acknowledged is on disk at any moment, so there is nothing to save.
 """
 
+import errno
 import gc
 import resource
 import socket
@@ -35,17 +36,19 @@ log = get_log("zkpy.server")
 GC_THRESHOLD: Final = 10_000
 #: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
 DEFAULT_BACKLOG: Final = 1024
-
-
 #: File descriptors that clients do not get: a log or snapshot that cannot be opened is the end.
 RESERVED_DESCRIPTORS: Final = 32
+
+
+class ListenError(Exception):
+    """Clients cannot be listened for; the text says where, why, and what to do."""
 
 
 async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> None:
     """Run a standalone server until cancelled; `on_serving(host, port)` is called once, when clients can connect.
 
-    Raises `zkpy.storage.StorageError` for a data directory that cannot be used, OSError for an address that cannot be
-    bound or a disk that fails.
+    Raises ListenError for an address that cannot be bound, `zkpy.storage.StorageError` for a data directory that cannot
+    be used, OSError for a disk that fails.
     """
     listener = _listen(config)
     try:
@@ -121,23 +124,43 @@ def _report_progress(replayed: int) -> None:
 
 
 def _listen(config: Config) -> socket.socket:
-    host = config.client_address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    wildcard = not host
-    if wildcard and socket.has_dualstack_ipv6():
-        family = socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    """The socket that clients connect to. Raises ListenError."""
+    host, port = config.client_address.removeprefix("[").removesuffix("]"), config.client_port
+    where = f"{config.client_address or '*'}:{port}"
+    is_wildcard = not host
+    if is_wildcard and socket.has_dualstack_ipv6():
+        host = "::"
+    sock: socket.socket | None = None
     try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if wildcard else 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if is_wildcard else 1)
         sock.setblocking(False)
-        sock.bind((host, config.client_port))
+        sock.bind(address)
         sock.listen(config.listen_backlog if config.listen_backlog > 0 else DEFAULT_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
+    except (OSError, UnicodeError) as error:
+        if sock is not None:
+            sock.close()
+        raise ListenError(f"cannot listen on {where}: {_explain(error)}") from error
     return sock
+
+
+def _explain(error: OSError | UnicodeError) -> str:
+    """Why an address cannot be had, and what to do."""
+    if isinstance(error, (UnicodeError, socket.gaierror)):
+        why = "no host has this name" if isinstance(error, UnicodeError) else str(error.strerror)
+        return f"{why}: give an address of this machine (--host, clientPortAddress)"
+    if error.errno == errno.EADDRINUSE:
+        return "it is in use by another program: stop it, or choose another port (--port, clientPort)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "it is no address of this machine: give one that is (--host, clientPortAddress)"
+    if error.errno == errno.EACCES:
+        return "this user may not: choose a port above 1023 (--port, clientPort)"
+    return str(error.strerror)
 
 
 def _tame_garbage_collection() -> None:

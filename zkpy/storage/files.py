@@ -69,7 +69,8 @@ def prepare_directory(parent: Path, what: str, *, create: bool) -> Path:
 def lock_directory(directory: Path) -> int:
     """Keep other zkpy servers off the directory; the descriptor holds the lock until it is closed.
 
-    Raises UnusableDirectory if another process has it.
+    The file says which process that is, and stays: to remove it would let two servers lock two files of one name.
+    Raises UnusableDirectory if another process has the lock.
     """
     path = directory / LOCK_NAME
     try:
@@ -78,9 +79,16 @@ def lock_directory(directory: Path) -> int:
         raise UnusableDirectory(f"{path} cannot be opened: {error.strerror}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except BlockingIOError:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
         os.close(fd)
         raise UnusableDirectory(
-            f"{directory} is in use by another zkpy server: stop that one, or give this one a data directory of its own"
+            f"{directory} is in use by another zkpy server (process {holder or 'unknown'}): stop that one, or give this"
+            " one a data directory of its own"
         ) from None
+    except OSError as error:
+        os.close(fd)
+        raise UnusableDirectory(f"{path} cannot be locked: {error.strerror}") from error
     return fd
