@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.system.clients import Client, connected
 from tests.system.processes import ROOT
+from zkpy.cli import main
 from zkpy.proto import opcodes
 
 LINE = re.compile(r"zkpy serving on (.+):(\d+) \(data in (.+)\)\n")
@@ -382,6 +384,14 @@ def test_a_damaged_data_directory_is_named_with_file_and_what_to_do(tmp_path: Pa
     text = refused(run(tmp_path, "serve", "--port", "0", "--data-dir", "d"), 3)
     assert re.match(rf"d/version-2/{log.name}, offset \d+: ", text)
     assert "Restore the file from a backup" in text
+
+
+def test_a_system_without_epoll_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll")
+    monkeypatch.setattr("sys.platform", "darwin")
+    done = CliRunner().invoke(main, ["serve"])
+    assert done.exit_code == 1
+    assert done.output == "zkpy: a server needs Linux, and this is darwin: run it in a container, for example\n"
 
 
 # --- the command around it ------------------------------------------------------------------------------------------

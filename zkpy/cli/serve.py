@@ -5,6 +5,7 @@ call, 3 for a data directory that cannot be used.
 """
 
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,8 @@ def serve(
     from zkpy.server.config import Config, ConfigError, load_config
     from zkpy.server.logs import get_log, setup_logging
 
+    if not hasattr(select, "epoll"):
+        _fail(EXIT_UNEXPECTED, f"a server needs Linux, and this is {sys.platform}: run it in a container, for example")
     try:
         setup_logging(log_level, as_json=log_json)
     except ValueError:
