@@ -32,7 +32,6 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.tree.datatree import Change, DataTree, Result
-from zkpy.tree.txns import encode_txn
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
@@ -372,12 +371,7 @@ class Keeper:
         if not self.preparer.prepare(request, zxid, self.wall_ms):
             return
         self.next_zxid = zxid + 1
-        if self.tree.digest_enabled and request.type != opcodes.ERROR:
-            request.digest = self.outstanding.digest
-        entry = request.entry
-        if entry is None:
-            entry = encode_txn(request, request.txn, request.digest if request.digest >= 0 else None)
-        self.proposals.append((zxid, entry))
+        self.proposals.append((zxid, request.entry))
         self.in_flight.append(request)
         if self.preparer.quota_notes:
             for text, is_refused in self.preparer.quota_notes:

@@ -45,7 +45,7 @@ from zkpy.tree import quota
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
-from zkpy.tree.txns import TXN_HEADER
+from zkpy.tree.txns import TXN_HEADER, encode_txn
 from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
 
 _SEQUENTIAL: Final = frozenset(
@@ -105,17 +105,27 @@ class Preparer:
         try:
             request.txn = _PREPARE[request.op](self, request)
         except Refusal as refusal:
-            request.type = opcodes.ERROR
-            request.txn = ErrorTxn(refusal.code)
+            self._refuse(request, refusal.code)
+            return True
         except (JuteError, Undecodable) as error:
             if isinstance(error, Undecodable) and error.takes_zxid:
-                request.type = opcodes.ERROR
-                request.txn = ErrorTxn(errors.MARSHALLINGERROR)
+                self._refuse(request, errors.MARSHALLINGERROR)
                 return True
             request.zxid = 0
             request.error = errors.MARSHALLINGERROR
             return False
+        if self.tree.digest_enabled:
+            request.digest = self.outstanding.digest
+            if not request.entry:
+                request.entry = encode_txn(request, request.txn, request.digest)
+        else:
+            request.entry = encode_txn(request, request.txn, None)
         return True
+
+    def _refuse(self, request: Request, code: int) -> None:
+        request.type = opcodes.ERROR
+        request.txn = ErrorTxn(code)
+        request.entry = encode_txn(request, request.txn, None)
 
     # --- single operations: decode, then the rule that multi shares ----------------------------------------------
 
@@ -134,7 +144,7 @@ class Preparer:
             path = str(frame[12:path_end], "utf-8", "replace")
             flags = _INT.unpack_from(frame, len(frame) - 4)[0]
             txn = self._create(request, request.op, path, frame[path_end + 4 : data_end], acl, flags, -1)
-            if type(txn) is CreateTxn and self.tree.digest_enabled:
+            if type(txn) is CreateTxn:
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
                 if flags in _SEQUENTIAL:
@@ -186,12 +196,11 @@ class Preparer:
             body = SetDataRequest.decode(frame, 8)[0]
             return self._set_data(request, body.path, body.data, body.version)
         txn = self._set_data(request, path, frame[path_end + 4 : data_end], version)
-        if self.tree.digest_enabled:
-            request.entry = (
-                TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
-                + frame[8:data_end]
-                + _SET_DATA_TAIL.pack(txn.version, DIGEST_VERSION, self.outstanding.digest)
-            )
+        request.entry = (
+            TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
+            + frame[8:data_end]
+            + _SET_DATA_TAIL.pack(txn.version, DIGEST_VERSION, self.outstanding.digest)
+        )
         return txn
 
     def _on_set_acl(self, request: Request) -> Any:

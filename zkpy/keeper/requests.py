@@ -24,8 +24,8 @@ class Request(TxnHeader):
     It is also the header of the txn that a write leads to: `zxid` is 0 until it is proposed, `type` is `op` unless
     the write is refused. `identities` are those of the connection when the request arrived: a later auth packet does
     not change them. `error` is set where the answer is settled before anything is proposed.
-    A proposed write has its `txn`, and, where preparing it gave that for free: `entry`, the txn as bytes; `made`, the
-    node that a create leads to; `digest`, the tree's after it (-1 if not known).
+    A proposed write has its `txn`, its `entry` (the txn as bytes), `digest` (that of the tree after it; -1 if
+    not known), and `made`, the node that a create leads to.
     """
 
     __slots__ = (
@@ -63,5 +63,5 @@ class Request(TxnHeader):
         self.error = 0
         self.txn: Any = None
         self.digest = -1
-        self.entry: bytes | None = None
+        self.entry = b""
         self.made: ZNode | None = None

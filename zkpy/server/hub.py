@@ -48,10 +48,13 @@ _OUT: Final = select.EPOLLOUT
 class Link:
     """One client socket and what the kernel did not take yet."""
 
-    __slots__ = ("connection", "fd", "ip", "is_paused", "mask", "sock", "unsent")
+    __slots__ = ("connection", "fd", "ip", "is_paused", "mask", "recv", "send", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, ip: str, connection: Connection) -> None:
         self.sock = sock
+        # Bound once: they are called for every packet.
+        self.recv = sock.recv
+        self.send = sock.send
         self.fd = sock.fileno()
         self.ip = ip
         self.connection = connection
@@ -130,11 +133,13 @@ class Hub:
             for fd in self._listeners:
                 self.epoll.modify(fd, _IN)
         budget = TURN_BYTES
+        links = self.links
+        received = self.replica.received
         events = self._left or self.epoll.poll(0, TURN_SOCKETS)
         self._left = []
         for _ in range(TURN_ROUNDS):
             for at, (fd, mask) in enumerate(events):
-                link = self.links.get(fd)
+                link = links.get(fd)
                 if link is None:
                     if fd in self._listeners:
                         self._accept(self._listeners[fd], now_ms)
@@ -146,7 +151,24 @@ class Hub:
                         continue
                     self._left = events[at:]
                     return True
-                budget -= self._serve(link, mask)
+                if mask & _OUT:
+                    self._send_rest(link)
+                    if fd not in links:
+                        continue
+                    # Answers are cheaper by the byte than requests are.
+                    budget -= link.connection.out_size() // OUT_PER_IN
+                if mask & ~_OUT:
+                    try:
+                        data = link.recv(READ_SIZE)
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        data = b""
+                    if data:
+                        received(link.connection, data)
+                        budget -= len(data)
+                    else:
+                        self._close(link)
                 if budget <= 0:
                     self._left = events[at + 1 :]
                     return True
@@ -157,27 +179,6 @@ class Hub:
             if not events:
                 break
         return len(events) == TURN_SOCKETS
-
-    def _serve(self, link: Link, mask: int) -> int:
-        """Do what one socket is ready for; what that takes from TURN_BYTES."""
-        if mask & _OUT:
-            self._send_rest(link)
-            if link.fd not in self.links:
-                return 0
-        if not mask & ~_OUT:
-            # Answers are cheaper by the byte than requests are.
-            return link.connection.out_size() // OUT_PER_IN
-        try:
-            data = link.sock.recv(READ_SIZE)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            data = b""
-        if not data:
-            self._close(link)
-            return 0
-        self.replica.received(link.connection, data)
-        return len(data)
 
     def _accept(self, listener: socket.socket, now_ms: int) -> None:
         for _ in range(TURN_ACCEPTS):
@@ -229,14 +230,14 @@ class Hub:
         sizes: list[int] = []
         for connection in keeper.take_dirty():
             link = connection.link
-            if type(link) is not Link or link.fd not in self.links:
+            if type(link) is not Link:
                 continue
             out = connection.out
             if out:
-                data = out[0] if len(out) == 1 else b"".join(out)
                 if connection.phase:  # the answer to a four-letter word is not counted
                     connection.sent += len(out)
                     sizes += map(len, out)
+                data = out[0] if len(out) == 1 else b"".join(out)
                 out.clear()
                 if link.unsent:
                     link.unsent += data
@@ -246,7 +247,7 @@ class Hub:
                         continue
                 else:
                     try:
-                        sent = link.sock.send(data)
+                        sent = link.send(data)
                     except BlockingIOError:
                         sent = 0
                     except OSError:
@@ -276,7 +277,7 @@ class Hub:
         """Send what the kernel did not take before; with nothing left of that, go on with requests that waited."""
         if link.unsent:
             try:
-                sent = link.sock.send(link.unsent)
+                sent = link.send(link.unsent)
             except BlockingIOError:
                 return
             except OSError:
@@ -319,7 +320,7 @@ class Hub:
         """Close after the last packet, so that the client gets to read it."""
         try:
             # Unread input would turn the close into a reset, which may overtake the packet.
-            link.sock.recv(READ_SIZE)
+            link.recv(READ_SIZE)
         except OSError:
             pass
         try:

@@ -29,6 +29,10 @@ _END: Final = b"B"
 _ZXID_AT: Final = 12
 #: How close to the end of what is preallocated a write may come before more is.
 _MARGIN: Final = 4096
+#: Zeros written ahead of the records, together with the record that reaches the end of the last ones. The first write
+#: to a preallocated block changes the file's metadata, and a sync that has to record that takes half as long again;
+#: so it is done for many blocks at once (256 KiB: a sync of 10 kB took 145 us on average instead of 200).
+_ZEROS: Final = bytes(1 << 18)
 
 
 class Batch:
@@ -62,6 +66,8 @@ class TxnLog:
         self._path: Path | None = None
         self._at = 0
         self._allocated = 0
+        # up to where blocks have been written, with zeros at least
+        self._touched = 0
 
     @property
     def current_path(self) -> Path | None:
@@ -113,9 +119,14 @@ class TxnLog:
         for begins, data in batch.segments:
             if begins is not None:
                 self._open(begins)
-            self._allocate(self._at + len(data))
-            write_all(self._fd, data, self._at)
-            self._at += len(data)
+            end = self._at + len(data)
+            self._allocate(end)
+            if end <= self._touched:
+                write_all(self._fd, data, self._at)
+            else:
+                self._touched = min(end + len(_ZEROS), self._allocated)
+                write_all(self._fd, data + _ZEROS[: max(0, self._touched - end)], self._at)
+            self._at = end
         if self.force_sync and batch.segments:
             os.fdatasync(self._fd)
 
@@ -137,7 +148,7 @@ class TxnLog:
         if self.force_sync:
             # Before the file grows: else a power cut can leave a long file of zeros, whose header nobody accepts.
             os.fdatasync(self._fd)
-        self._at = self._allocated = _HEADER.size
+        self._at = self._allocated = self._touched = _HEADER.size
         sync_directory(self.directory)
 
     def _allocate(self, end: int) -> None:
