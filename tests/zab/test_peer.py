@@ -124,10 +124,10 @@ def test_history_keeps_only_what_is_not_committed() -> None:
         history.take()
         history.sync(2 * round_ + 1)
         history.commit(2 * round_ + 1)
-        assert len(history._entries) == 1
+        assert len(history._outstanding) == 1
         assert len(history._untaken) == 0
         history.commit(2 * round_ + 2)
-        assert len(history._entries) == 0
+        assert len(history._outstanding) == 0
 
 
 def test_part_of_a_batch_can_be_committed() -> None:

@@ -14,15 +14,25 @@ are dropped, so the driver need not know about roles at all.
 """
 
 from collections import deque
+from collections.abc import Collection
 from typing import Final
 
-from zkpy.proto.notification import LEADING
+from zkpy.proto.errors import ProtocolError
+from zkpy.proto.notification import FOLLOWING, LEADING, LOOKING, OBSERVING, Notification
 from zkpy.proto.records import Id, QuorumPacket
 from zkpy.proto.zxid import epoch_of
 from zkpy.zab.alone import Alone
-from zkpy.zab.history import History
-from zkpy.zab.ready import Entry, Ready, Standing
+from zkpy.zab.election import Looking
+from zkpy.zab.following import Learning
+from zkpy.zab.history import Entry, History
+from zkpy.zab.leading import Leading
+from zkpy.zab.quorum import Ensemble, Majority
+from zkpy.zab.ready import Ready, Standing
 from zkpy.zab.role import Role
+from zkpy.zab.settings import Settings
+from zkpy.zab.votes import Vote
+
+_ALONE: Final = Ensemble(Majority((1,)), frozenset(), b"")
 
 
 class Batch:
@@ -41,13 +51,40 @@ class Batch:
 class Peer:
     """One member of an ensemble. Numbers of links are the driver's: positive, and never used twice."""
 
-    __slots__ = ("_batches", "_readies", "_token", "history", "now_ms", "out", "role", "standing")
+    __slots__ = (
+        "_batches",
+        "_readies",
+        "_token",
+        "accepted_epoch",
+        "current_epoch",
+        "ensemble",
+        "history",
+        "now_ms",
+        "out",
+        "role",
+        "round",
+        "settings",
+        "standing",
+        "synced_token",
+        "vote",
+    )
 
-    def __init__(self, last_zxid: int, now_ms: int) -> None:
+    def __init__(
+        self, settings: Settings, ensemble: Ensemble, epochs: tuple[int, int], history: History, now_ms: int
+    ) -> None:
+        """Use `standalone` or `member`."""
+        self.settings: Final = settings
+        self.ensemble: Final = ensemble
+        self.history: Final = history
         self.now_ms = now_ms
-        self.history: Final = History(last_zxid)
+        #: The greatest epoch that a leader was promised; and the one whose history this is. Both as the disk will have
+        #: them; invariant: accepted ≥ current.
+        self.accepted_epoch, self.current_epoch = epochs
+        #: The newest round of votes that is known of, and the vote that the last election ended with.
+        self.round = 0
+        self.vote = Vote(settings.sid, history.proposed, 0, self.current_epoch)
         #: What this server is in the ensemble now.
-        self.standing = Standing(LEADING, True, epoch_of(last_zxid), 0)
+        self.standing = Standing(LEADING, True, epoch_of(history.proposed), settings.sid)
         self.role: Role = Alone(self)
         #: The Ready that is being put together.
         self.out = Ready()
@@ -56,11 +93,33 @@ class Peer:
         # disk work handed out and not reported durable yet, oldest first
         self._batches: deque[Batch] = deque()
         self._token = 0
+        #: The newest token that `synced` has brought back.
+        self.synced_token = 0
 
     @classmethod
     def standalone(cls, last_zxid: int) -> "Peer":
         """A quorum of one, from the zxid its disk ends with: it leads at once and for ever."""
-        return cls(last_zxid, 0)
+        return cls(Settings(1), _ALONE, (0, 0), History(last_zxid), 0)
+
+    @classmethod
+    def member(
+        cls,
+        settings: Settings,
+        ensemble: Ensemble,
+        epochs: tuple[int, int],
+        last_zxid: int,
+        tail: list[Entry],
+        now_ms: int,
+    ) -> "Peer":
+        """A member of an ensemble, looking for its leader.
+
+        `epochs`: acceptedEpoch and currentEpoch as on disk; `last_zxid`: the last txn in the log, all of which the tree
+        has applied; `tail`: the last txns of the log, as many as are at hand, without a gap (there may be none).
+        """
+        assert epochs[0] >= epochs[1], f"acceptedEpoch {epochs[0]} is less than currentEpoch {epochs[1]}"
+        peer = cls(settings, ensemble, epochs, History(last_zxid, settings.commit_log_count, tail), now_ms)
+        peer._become(Looking(peer, now_ms), Standing(LOOKING, False, peer.current_epoch, 0))
+        return peer
 
     # --- the driver ----------------------------------------------------------------------------------------------
 
@@ -97,13 +156,24 @@ class Peer:
             if batch.reign == history.reign:
                 history.sync(batch.reach)
             send += batch.held
+        self.synced_token = max(self.synced_token, token)
         self.role.synced()
 
     # --- the election port ---------------------------------------------------------------------------------------
 
     def notified(self, sid: int, message: bytes) -> None:
         """A message of the election port has come from this peer; its length is taken off, all else unchecked."""
-        self.role.notified(sid, message)
+        try:
+            notification = Notification.decode(message)
+        except ProtocolError as error:
+            self.note("warning", "notification skipped", sid=sid, why=str(error))
+            return
+        if self.ensemble.has_voter(sid):
+            self.role.notified(sid, notification)
+        else:
+            # It is not counted, but may learn whom to follow.
+            vote = self.vote
+            self.notify(sid, Vote(vote.leader, vote.zxid, self.round, vote.epoch))
 
     # --- links: the quorum port ----------------------------------------------------------------------------------
 
@@ -179,13 +249,105 @@ class Peer:
         """Leading or learning: this server cannot go on in its role (its quorum port cannot be bound, say)."""
         self.role.resign(why)
 
+    # --- between roles -------------------------------------------------------------------------------------------
+
+    def become_looking(self, why: str) -> None:
+        """From leading or learning: the reign is over for this server."""
+        assert not isinstance(self.role, Alone | Looking), f"looking again: {why}"
+        self.note("info", "looking for a leader", why=why)
+        rest_ms = self.settings.observer_rest_ms if self.standing.role == OBSERVING else 0
+        self.role.leave()
+        self._become(Looking(self, self.now_ms + rest_ms), Standing(LOOKING, False, self.current_epoch, 0))
+
+    def become_leading(self, vote: Vote) -> None:
+        """From looking: a quorum votes for this server."""
+        assert isinstance(self.role, Looking)
+        assert vote.leader == self.settings.sid
+        self.role.leave()
+        self.vote = vote
+        self._become(Leading(self), Standing(LEADING, False, self.current_epoch, vote.leader))
+
+    def become_learning(self, vote: Vote) -> None:
+        """From looking: a quorum votes for another server."""
+        assert isinstance(self.role, Looking)
+        assert vote.leader != self.settings.sid
+        self.role.leave()
+        self.vote = vote
+        role = FOLLOWING if self.ensemble.has_voter(self.settings.sid) else OBSERVING
+        self._become(Learning(self, vote.leader), Standing(role, False, self.current_epoch, vote.leader))
+
+    def establish(self, role: int, epoch: int, leader: int) -> None:
+        """The reign of `leader` has begun: this server serves clients in it."""
+        assert not self.standing.is_serving
+        # Servers that come late must hear the same epoch from all, or they never find a quorum for the leader.
+        vote = self.vote
+        self.vote = Vote(vote.leader, vote.zxid, vote.round, epoch)
+        self._stand(Standing(role, True, epoch, leader))
+        self.note("info", "serving", epoch=epoch, leader=leader)
+
+    def _become(self, role: Role, standing: Standing) -> None:
+        self.role = role
+        self._stand(standing)
+        role.enter()
+
+    def _stand(self, standing: Standing) -> None:
+        """A change of standing begins a Ready of its own."""
+        self.flush()
+        self.standing = self.out.standing = standing
+
     # --- for the roles -------------------------------------------------------------------------------------------
 
-    def commit(self, zxid: int) -> None:
-        """Everything up to `zxid` is committed."""
+    def has_quorum(self, sids: Collection[int]) -> bool:
+        """Are these enough?"""
+        return self.ensemble.quorum.has_quorum(sids)
+
+    def commit(self, zxid: int) -> list[Entry]:
+        """Everything up to `zxid` is committed; what is newly so."""
         committed = self.history.commit(zxid)
-        if committed:
-            self.out.committed += committed
+        self.out.committed += committed
+        return committed
+
+    def hold(self, link: int, packet: bytes) -> None:
+        """Send this when all that is decided so far is durable."""
+        self.out.held.append((link, packet))
+
+    def accept_epoch(self, epoch: int) -> None:
+        """Follow no leader of an older epoch any more."""
+        assert epoch > self.accepted_epoch, f"epoch {epoch} is accepted after {self.accepted_epoch}"
+        self.accepted_epoch = epoch
+        self.out.epochs = (epoch, self.current_epoch)
+
+    def enter_epoch(self, epoch: int) -> int:
+        """The history is that of this epoch's leader. The token of the Ready that makes it so on disk."""
+        assert self.current_epoch <= epoch <= self.accepted_epoch
+        self.current_epoch = epoch
+        self.out.epochs = (self.accepted_epoch, epoch)
+        return self.flush()
+
+    def notify(self, sid: int, vote: Vote) -> None:
+        """Tell this peer a vote, and what this server is."""
+        notification = Notification(
+            self.standing.role, vote.leader, vote.zxid, vote.round, vote.epoch, self.ensemble.text
+        )
+        self.out.notify.append((sid, notification.encode()))
+
+    def answer_looking(self, sid: int, notification: Notification) -> None:
+        """Leading or learning: tell a voter that looks for a leader who it is."""
+        if notification.state == LOOKING:
+            self.notify(sid, self.vote)
+
+    def note(self, level: str, event: str, **fields: object) -> None:
+        """Leave a line for the log."""
+        self.out.notes.append((level, event, fields))
+
+    def flush(self) -> int:
+        """Close the Ready that is being put together and begin the next; its token, if it has work for the disk."""
+        out = self.out
+        self._complete(out)
+        if out:
+            self._readies.append(out)
+            self.out = Ready()
+        return out.token
 
     def _complete(self, out: Ready) -> None:
         """Give a Ready its token, if it has work for the disk; what it holds waits for that, or for earlier work."""
@@ -198,3 +360,4 @@ class Peer:
                 self._batches[-1].held += out.held
             else:
                 out.send += out.held
+            out.held = []

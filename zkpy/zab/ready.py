@@ -28,11 +28,11 @@ The order is the safety argument. Three rules make it one:
 from typing import Final
 
 from zkpy.proto.records import Id
+from zkpy.zab.history import Entry as Entry
 
 #: The link number that stands for this server itself, among the links of its learners.
 OWN: Final = 0
 
-Entry = tuple[int, bytes]
 Note = tuple[str, str, dict[str, object]]
 
 

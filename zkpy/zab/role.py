@@ -7,6 +7,7 @@ that nobody wants must be ended.
 
 from typing import TYPE_CHECKING
 
+from zkpy.proto.notification import Notification
 from zkpy.proto.records import Id, QuorumPacket
 from zkpy.zab.ready import Entry
 
@@ -22,6 +23,9 @@ class Role:
     def __init__(self, peer: "Peer") -> None:
         self.peer = peer
 
+    def enter(self) -> None:
+        """The role begins; it is the peer's now."""
+
     def leave(self) -> None:
         """Another role follows: end what this one has begun."""
 
@@ -34,8 +38,8 @@ class Role:
     def synced(self) -> None:
         """`history.synced` may have grown, and a batch that this role has waited for may be durable."""
 
-    def notified(self, sid: int, message: bytes) -> None:
-        pass
+    def notified(self, sid: int, notification: Notification) -> None:
+        """A voter has sent this."""
 
     def link_up(self, link: int, sid: int | None) -> None:
         self.peer.out.close.append(link)
@@ -46,7 +50,7 @@ class Role:
     def dial_failed(self, sid: int) -> None:
         pass
 
-    def receive(self, link: int, packets: list[QuorumPacket]) -> None:
+    def receive(self, link: int, received: list[QuorumPacket]) -> None:
         pass
 
     def receive_snap(self, link: int, packet: QuorumPacket, snapshot: object) -> None:

@@ -1,0 +1,555 @@
+"""Leading: one reign, from the election that won it to the moment the quorum is lost.
+
+    DISCOVERY        a quorum has said which epochs it accepted ─→ a greater one, on disk ─→ LEADERINFO
+    PROMISE          a quorum has acknowledged that epoch (ACKEPOCH) ─→ it is current
+    SYNCHRONIZATION  a quorum has this leader's history (ACK of NEWLEADER) ─→ that history is committed; serve
+    BROADCAST        proposals, acks, commits; pings; and a look at the quorum once a tick
+
+Laws: a learner gets LEADERINFO only when acceptedEpoch is on this disk, and this server counts itself among those that
+have its history only when currentEpoch is. A txn is committed when a quorum has synced it and all before it. What a
+learner is sent is one stream: its history, NEWLEADER, then what is proposed and committed from there on.
+Sources: Leader, LearnerHandler.
+"""
+
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from zkpy.proto import packets
+from zkpy.proto.errors import ProtocolError
+from zkpy.proto.notification import LEADING, LOOKING, Notification
+from zkpy.proto.packets import PROTOCOL_VERSION, encode
+from zkpy.proto.records import QuorumPacket
+from zkpy.proto.zxid import COUNTER_MAX, counter_of, epoch_of, make_zxid, zxid_text
+from zkpy.zab.history import Entry
+from zkpy.zab.progress import (
+    ACTIVE,
+    CONNECTED,
+    INFORMED,
+    OFFERED,
+    PROMISED,
+    READING,
+    SYNCED,
+    SYNCING,
+    Progress,
+    plan,
+    plan_from_log,
+)
+from zkpy.zab.ready import OWN, LearnerRequest
+from zkpy.zab.role import Role
+
+if TYPE_CHECKING:
+    from zkpy.zab.peer import Peer
+
+# Phases of a reign.
+DISCOVERY: Final = 0
+PROMISE: Final = 1
+SYNCHRONIZATION: Final = 2
+BROADCAST: Final = 3
+
+_INT: Final = Struct(">i")
+_LONG: Final = Struct(">q")
+_LEARNER_INFO: Final = Struct(">qiq")
+_REQUEST: Final = Struct(">qii")
+_SESSION: Final = Struct(">qi")
+_VALIDITY: Final = Struct(">q?")
+
+#: Phases in which a learner is expected to say something; in the others it waits for this server.
+_TALKING: Final = frozenset((CONNECTED, OFFERED, SYNCING, ACTIVE))
+
+
+class Leading(Role):
+    """The leader, of the epoch that the quorum of its learners makes."""
+
+    __slots__ = (
+        "_half_tick_ms",
+        "_has_acks",
+        "_is_full_tick",
+        "_limit_ms",
+        "_must_snap",
+        "_summary",
+        "_syncs",
+        "_tick",
+        "_token",
+        "base",
+        "connecting",
+        "epoch",
+        "learners",
+        "phase",
+        "promised",
+    )
+
+    def __init__(self, peer: "Peer") -> None:
+        super().__init__(peer)
+        me = peer.settings.sid
+        self.phase = DISCOVERY
+        self.epoch = peer.accepted_epoch + 1
+        #: The end of the history that this reign begins with.
+        self.base = peer.history.proposed
+        self._summary = (peer.current_epoch, self.base)
+        #: Voters that have said which epoch they accepted; and that have acknowledged this one.
+        self.connecting: set[int] = {me}
+        self.promised: set[int] = {me}
+        self.learners: dict[int, Progress] = {}
+        # The Ready that makes currentEpoch durable; 0 until there is one.
+        self._token = 0
+        # Client syncs that wait, as (the zxid they wait for, link).
+        self._syncs: deque[tuple[int, int]] = deque()
+        # sids whose log could not be brought up from ours, though it had begun: next time they get a snapshot.
+        self._must_snap: set[int] = set()
+        self._has_acks = False
+        self._tick = 0
+        self._is_full_tick = False
+        self._half_tick_ms = peer.now_ms + peer.settings.tick_ms // 2
+        #: When this phase must be over.
+        self._limit_ms = peer.now_ms + peer.settings.init_ms
+
+    def enter(self) -> None:
+        self._check_epoch()
+
+    def leave(self) -> None:
+        self.peer.out.close += self.learners
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def deadline_ms(self) -> int:
+        return self._half_tick_ms if self.phase == BROADCAST else min(self._half_tick_ms, self._limit_ms)
+
+    def wake(self) -> None:
+        peer = self.peer
+        if self.phase != BROADCAST and peer.now_ms >= self._limit_ms:
+            waited_for = ("an epoch", "the promise of its epoch", "its history")[self.phase]
+            peer.become_looking(f"no quorum for {waited_for} in {peer.settings.init_ms} ms")
+            return
+        if peer.now_ms < self._half_tick_ms:
+            return
+        self._half_tick_ms = peer.now_ms + peer.settings.tick_ms // 2
+        self._end_silent()
+        if self.phase != BROADCAST:
+            return
+        if self._is_full_tick:
+            self._tick += 1
+            synced = [learner.sid for learner in self.learners.values() if learner.deadline_tick >= self._tick]
+            synced.append(peer.settings.sid)
+            if not peer.has_quorum(synced):
+                peer.become_looking(f"no quorum of learners is heard of: {sorted(synced)}")
+                return
+        self._is_full_tick = not self._is_full_tick
+        ping = encode(packets.PING, max(peer.history.proposed, make_zxid(self.epoch, 0)))
+        for learner in self.learners.values():
+            if learner.phase >= SYNCING:
+                peer.out.send.append((learner.link, ping))
+
+    def _end_silent(self) -> None:
+        """End the links of learners that say nothing, or acknowledge nothing, for too long."""
+        settings = self.peer.settings
+        now_ms = self.peer.now_ms
+        for learner in list(self.learners.values()):
+            limit_ms = settings.init_ms if learner.phase < SYNCED else settings.sync_ms
+            if learner.phase in _TALKING and not learner.is_snapping and now_ms - learner.heard_ms > limit_ms:
+                self._end(learner, f"silent for {now_ms - learner.heard_ms} ms")
+            elif learner.phase >= SYNCED and learner.is_late(now_ms, settings.sync_ms):
+                self._end(learner, "too slow to acknowledge proposals")
+
+    # --- links ---------------------------------------------------------------------------------------------------
+
+    def link_up(self, link: int, sid: int | None) -> None:
+        settings = self.peer.settings
+        if sid is not None:
+            self.peer.out.close.append(link)
+            return
+        grace = self._tick + settings.init_limit + settings.sync_limit
+        self.learners[link] = Progress(link, self.peer.now_ms, grace)
+
+    def link_down(self, link: int) -> None:
+        learner = self.learners.pop(link, None)
+        if learner is not None:
+            self.peer.note("info", "a learner is gone", sid=learner.sid)
+
+    def heard(self, link: int) -> None:
+        learner = self.learners.get(link)
+        if learner is not None:
+            learner.heard_ms = self.peer.now_ms
+
+    def snap_sent(self, link: int) -> None:
+        learner = self.learners.get(link)
+        if learner is not None:
+            learner.is_snapping = False
+            learner.heard_ms = self.peer.now_ms
+
+    def receive(self, link: int, received: list[QuorumPacket]) -> None:
+        learner = self.learners.get(link)
+        if learner is None:
+            return
+        learner.heard_ms = self.peer.now_ms
+        learner.deadline_tick = max(learner.deadline_tick, self._tick + self.peer.settings.sync_limit)
+        for packet in received:
+            found = _HANDLERS.get(packet.type)
+            try:
+                if found is None or learner.phase not in found[1]:
+                    raise ProtocolError(f"{_name(packet)} in phase {learner.phase}")
+                found[0](self, learner, packet)
+            except ProtocolError as error:
+                self._end(learner, str(error))
+            if self.peer.role is not self or link not in self.learners:
+                return
+        if self._has_acks:
+            self._has_acks = False
+            self._commit_acked()
+
+    def _end(self, learner: Progress, why: str) -> None:
+        del self.learners[learner.link]
+        self.peer.out.close.append(learner.link)
+        self.peer.note("warning", "link to a learner ended", sid=learner.sid, why=why)
+
+    # --- discovery -----------------------------------------------------------------------------------------------
+
+    def on_info(self, learner: Progress, packet: QuorumPacket) -> None:
+        """FOLLOWERINFO or OBSERVERINFO: who it is, and which epoch it has accepted."""
+        data = packet.data
+        if data is None or len(data) < _LEARNER_INFO.size:
+            raise ProtocolError("a learner of a version before 3.5")
+        sid, version, config_version = _LEARNER_INFO.unpack_from(data)
+        if version < PROTOCOL_VERSION:
+            raise ProtocolError(f"a learner of protocol version {version:#x}")
+        if config_version > self.peer.ensemble.version:
+            raise ProtocolError(f"the learner {sid} has a later configuration, {config_version:#x}")
+        for other in list(self.learners.values()):
+            if other.sid == sid and other.phase > CONNECTED:
+                self._end(other, "it has connected anew")
+        learner.sid = sid
+        learner.is_observer = packet.type == packets.OBSERVERINFO
+        learner.phase = INFORMED
+        if self.phase == DISCOVERY:
+            self.epoch = max(self.epoch, epoch_of(packet.zxid) + 1)
+            if self.peer.ensemble.has_voter(sid):
+                self.connecting.add(sid)
+                self._check_epoch()
+        else:
+            self._offer(learner)
+
+    def _check_epoch(self) -> None:
+        if self.phase == DISCOVERY and self.peer.has_quorum(self.connecting):
+            self._enter_phase(PROMISE)
+            self.peer.accept_epoch(self.epoch)
+            for learner in self.learners.values():
+                if learner.phase == INFORMED:
+                    self._offer(learner)
+            self._check_promise()
+
+    def _offer(self, learner: Progress) -> None:
+        learner.phase = OFFERED
+        leader_info = encode(packets.LEADERINFO, make_zxid(self.epoch, 0), _INT.pack(PROTOCOL_VERSION))
+        self.peer.hold(learner.link, leader_info)
+
+    def on_ack_epoch(self, learner: Progress, packet: QuorumPacket) -> None:
+        """ACKEPOCH: it will not follow an older leader any more; and this is how far its history goes."""
+        if packet.data is None or len(packet.data) < 4:
+            raise ProtocolError("ACKEPOCH without an epoch")
+        learner.current_epoch = _INT.unpack_from(packet.data)[0]
+        learner.ack_epoch_zxid = packet.zxid
+        if self.phase != PROMISE:
+            self._synchronize(learner)
+            return
+        if learner.current_epoch != -1:
+            if (learner.current_epoch, packet.zxid) > self._summary:
+                raise ProtocolError(
+                    f"the learner is ahead of its leader: epoch {learner.current_epoch:#x}, {zxid_text(packet.zxid)}"
+                )
+            if packet.zxid != -1 and self.peer.ensemble.has_voter(learner.sid):
+                self.promised.add(learner.sid)
+        learner.phase = PROMISED
+        self._check_promise()
+
+    def _check_promise(self) -> None:
+        if self.phase == PROMISE and self.peer.has_quorum(self.promised):
+            self._enter_phase(SYNCHRONIZATION)
+            self._token = self.peer.enter_epoch(self.epoch)
+            for learner in self.learners.values():
+                if learner.phase == PROMISED:
+                    self._synchronize(learner)
+
+    def _enter_phase(self, phase: int) -> None:
+        self.phase = phase
+        self._limit_ms = self.peer.now_ms + self.peer.settings.init_ms
+
+    # --- synchronization -----------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> int:
+        """The last txn that learners get as committed: what this reign began with is, once a quorum has it."""
+        return max(self.base, self.peer.history.committed)
+
+    def _synchronize(self, learner: Progress) -> None:
+        """Begin to bring the learner to this history."""
+        history = self.peer.history
+        if self.peer.settings.force_snap or learner.sid in self._must_snap:
+            self._send_snap(learner)
+            return
+        chosen = plan(history, self.settled, learner.ack_epoch_zxid)
+        if chosen is None:
+            learner.phase = READING
+            self.peer.out.reads.append((learner.link, learner.ack_epoch_zxid, history.before))
+        elif chosen.op == packets.SNAP:
+            self._send_snap(learner)
+        else:
+            self._send(learner, encode(chosen.op, chosen.zxid))
+            self._send_tail(learner, chosen.after)
+
+    def log_read(self, link: int, entries: list[Entry] | None, is_end: bool) -> None:
+        learner = self.learners.get(link)
+        if learner is None or learner.phase != READING:
+            return
+        history = self.peer.history
+        learner.heard_ms = self.peer.now_ms
+        last = learner.read_upto
+        if last < 0:
+            peer_zxid = learner.ack_epoch_zxid
+            if entries is None or not _is_whole(entries) or not entries[0][0] <= peer_zxid < entries[-1][0]:
+                self._send_snap(learner)
+                return
+            chosen = plan_from_log(entries, self.settled, peer_zxid)
+            if chosen.op == packets.SNAP:
+                self._send_snap(learner)
+                return
+            self._send(learner, encode(chosen.op, chosen.zxid))
+            last = chosen.after
+        elif entries is None or not _is_whole(entries) or entries[0][0] != last:
+            self._give_up(learner)
+            return
+        self._send(learner, _as_history([entry for entry in entries if entry[0] > last]))
+        learner.read_upto = entries[-1][0]
+        if is_end and learner.read_upto >= history.before:
+            self._send_tail(learner, learner.read_upto)
+        elif is_end and learner.read_upto == last:
+            self._give_up(learner)
+        else:
+            self.peer.out.reads.append((link, learner.read_upto, history.before))
+
+    def _give_up(self, learner: Progress) -> None:
+        """The log has a gap, and the learner has got a part of it: it must begin again, with a snapshot."""
+        self._must_snap.add(learner.sid)
+        self._end(learner, "the log does not reach from its history to ours")
+
+    def _send_snap(self, learner: Progress) -> None:
+        history = self.peer.history
+        learner.is_snapping = True
+        self.peer.out.snaps.append((learner.link, encode(packets.SNAP, history.committed)))
+        self._must_snap.discard(learner.sid)
+        self._send_tail(learner, history.committed)
+
+    def _send_tail(self, learner: Progress, after: int) -> None:
+        """The rest of the history from memory, NEWLEADER, and what is proposed so far; from now on it gets the rest.
+
+        Outstanding proposals come behind NEWLEADER: a follower of 3.8.0 that gets them before it hands them to its log,
+        and fails at their commit.
+        """
+        history = self.peer.history
+        parts = [
+            _as_history(history.entries(after, self.settled)),
+            encode(packets.NEWLEADER, make_zxid(self.epoch, 0), self.peer.ensemble.text),
+        ]
+        if not learner.is_observer:
+            outstanding = history.entries(self.settled, history.proposed)
+            parts += [encode(packets.PROPOSAL, zxid, txn) for zxid, txn in outstanding]
+            if outstanding:
+                learner.track(outstanding[-1][0], self.peer.now_ms)
+        self._send(learner, b"".join(parts))
+        learner.phase = SYNCING
+        learner.heard_ms = self.peer.now_ms
+
+    def _send(self, learner: Progress, data: bytes) -> None:
+        if data:
+            self.peer.out.send.append((learner.link, data))
+
+    def on_ack(self, learner: Progress, packet: QuorumPacket) -> None:
+        """ACK: of NEWLEADER, of UPTODATE (which says nothing new), or of a proposal."""
+        zxid = packet.zxid
+        if learner.phase == SYNCING and zxid == make_zxid(self.epoch, 0):
+            learner.phase = SYNCED
+            learner.is_snapping = False
+            if self.phase == BROADCAST:
+                self._activate(learner)
+            else:
+                self._check_history()
+            self._has_acks = True
+        elif counter_of(zxid):
+            # A follower of 3.8.0 may acknowledge proposals before NEWLEADER; they count from then on.
+            if zxid > self.peer.history.proposed:
+                raise ProtocolError(f"ACK of {zxid_text(zxid)}, which is not proposed")
+            learner.ack(zxid)
+            self._has_acks = True
+
+    def _check_history(self) -> None:
+        """Has a quorum this leader's history on disk, this server included?"""
+        peer = self.peer
+        if self.phase != SYNCHRONIZATION:
+            return
+        sids = [learner.sid for learner in self.learners.values() if learner.phase == SYNCED]
+        if peer.synced_token >= self._token:
+            sids.append(peer.settings.sid)
+        if not peer.has_quorum(sids):
+            return
+        self.phase = BROADCAST
+        peer.commit(self.base)
+        peer.establish(LEADING, self.epoch, peer.settings.sid)
+        self._half_tick_ms = peer.now_ms + peer.settings.tick_ms // 2
+        for learner in self.learners.values():
+            if learner.phase == SYNCED:
+                self._activate(learner)
+
+    def _activate(self, learner: Progress) -> None:
+        learner.phase = ACTIVE
+        learner.heard_ms = self.peer.now_ms
+        self._send(learner, encode(packets.UPTODATE, -1))
+
+    # --- broadcast -----------------------------------------------------------------------------------------------
+
+    def propose(self, entries: list[Entry]) -> None:
+        if self.phase != BROADCAST:
+            return
+        has_room = counter_of(entries[-1][0]) < COUNTER_MAX
+        if not has_room:
+            entries = [entry for entry in entries if counter_of(entry[0]) < COUNTER_MAX]
+        if entries:
+            assert epoch_of(entries[0][0]) == self.epoch, f"{entries[0][0]:#x} in the epoch {self.epoch:#x}"
+            self._propose(entries)
+        if not has_room:
+            self.peer.become_looking("the zxids of this epoch are used up")
+
+    def _propose(self, entries: list[Entry]) -> None:
+        self.peer.history.propose(entries)
+        followers = [learner for learner in self.learners.values() if learner.phase >= SYNCING]
+        data = b"".join([encode(packets.PROPOSAL, zxid, txn) for zxid, txn in entries])
+        last = entries[-1][0]
+        for learner in followers:
+            if not learner.is_observer:
+                self.peer.out.send.append((learner.link, data))
+                learner.track(last, self.peer.now_ms)
+
+    def synced(self) -> None:
+        if self.phase == BROADCAST:
+            self._commit_acked()
+        else:
+            self._check_history()
+
+    def _commit_acked(self) -> None:
+        """Commit as far as a quorum has synced."""
+        peer = self.peer
+        if self.phase != BROADCAST:
+            return
+        history = peer.history
+        reach = {learner.sid: learner.acked for learner in self.learners.values() if learner.phase >= SYNCED}
+        reach[peer.settings.sid] = history.synced
+        for zxid in sorted({*reach.values()}, reverse=True):
+            if zxid <= history.committed:
+                return
+            if peer.has_quorum([sid for sid, acked in reach.items() if acked >= zxid]):
+                self._commit(zxid)
+                return
+
+    def _commit(self, zxid: int) -> None:
+        peer = self.peer
+        committed = peer.commit(zxid)
+        commits = informs = b""
+        for learner in self.learners.values():
+            if learner.phase < SYNCING:
+                continue
+            if learner.is_observer:
+                informs = informs or b"".join([encode(packets.INFORM, one, txn) for one, txn in committed])
+                peer.out.send.append((learner.link, informs))
+            else:
+                commits = commits or b"".join([encode(packets.COMMIT, one) for one, _ in committed])
+                peer.out.send.append((learner.link, commits))
+        while self._syncs and self._syncs[0][0] <= zxid:
+            self._answer_sync(self._syncs.popleft()[1])
+
+    def sync(self, link: int) -> None:
+        history = self.peer.history
+        if history.proposed > history.committed:
+            self._syncs.append((history.proposed, link))
+        else:
+            self._answer_sync(link)
+
+    def _answer_sync(self, link: int) -> None:
+        if link == OWN:
+            self.peer.out.syncs += 1
+        else:
+            self.peer.out.send.append((link, encode(packets.SYNC, 0)))
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def on_request(self, learner: Progress, packet: QuorumPacket) -> None:
+        """REQUEST: a learner's client wants something written, or synced."""
+        data = packet.data
+        if data is None or len(data) < _REQUEST.size:
+            raise ProtocolError("REQUEST without a header")
+        session_id, cxid, type_ = _REQUEST.unpack_from(data)
+        self.peer.out.requests.append(
+            LearnerRequest(learner.link, session_id, cxid, type_, data[_REQUEST.size :], packet.authinfo)
+        )
+
+    def on_ping(self, learner: Progress, packet: QuorumPacket) -> None:
+        """PING: the answer to ours, with the sessions that the learner has heard of."""
+        data = packet.data or b""
+        if len(data) % _SESSION.size:
+            raise ProtocolError(f"PING with {len(data)} bytes of sessions")
+        self.peer.out.touches += _SESSION.iter_unpack(data)
+
+    def on_revalidate(self, learner: Progress, packet: QuorumPacket) -> None:
+        """REVALIDATE: a client has come to a learner with a session of ours."""
+        if packet.data is None or len(packet.data) < _SESSION.size:
+            raise ProtocolError("REVALIDATE without a session")
+        session_id, timeout_ms = _SESSION.unpack_from(packet.data)
+        self.peer.out.revalidations.append((learner.link, session_id, timeout_ms))
+
+    def revalidated(self, link: int, session_id: int, is_valid: bool) -> None:
+        self.peer.out.send.append((link, encode(packets.REVALIDATE, -1, _VALIDITY.pack(session_id, is_valid))))
+
+    # --- others --------------------------------------------------------------------------------------------------
+
+    def notified(self, sid: int, notification: Notification) -> None:
+        peer = self.peer
+        peer.answer_looking(sid, notification)
+        wait_ms = peer.settings.max_epoch_wait_ms
+        if notification.state == LOOKING and self.phase == DISCOVERY and wait_ms >= 0:
+            waited_ms = peer.now_ms - (self._limit_ms - peer.settings.init_ms)
+            if waited_ms > wait_ms:
+                peer.become_looking(f"the voter {sid} has changed its mind")
+
+    def resign(self, why: str) -> None:
+        self.peer.become_looking(why)
+
+
+def _as_history(entries: list[Entry]) -> bytes:
+    """Txns as a learner gets its history: each proposal with its commit."""
+    parts: list[bytes] = []
+    for zxid, txn in entries:
+        parts += (encode(packets.PROPOSAL, zxid, txn), encode(packets.COMMIT, zxid))
+    return b"".join(parts)
+
+
+def _is_whole(entries: list[Entry]) -> bool:
+    """Are these in order, without a hole inside an epoch?"""
+    last = None
+    for zxid, _ in entries:
+        if last is not None and zxid != last + 1 and epoch_of(zxid) <= epoch_of(last):
+            return False
+        last = zxid
+    return last is not None
+
+
+def _name(packet: QuorumPacket) -> str:
+    return packets.NAMES.get(packet.type, f"packet type {packet.type}")
+
+
+#: Packet type → its handler, and the phases of a learner in which it may come.
+_HANDLERS: Final = {
+    packets.FOLLOWERINFO: (Leading.on_info, (CONNECTED,)),
+    packets.OBSERVERINFO: (Leading.on_info, (CONNECTED,)),
+    packets.ACKEPOCH: (Leading.on_ack_epoch, (OFFERED,)),
+    packets.ACK: (Leading.on_ack, (SYNCING, SYNCED, ACTIVE)),
+    packets.REQUEST: (Leading.on_request, (ACTIVE,)),
+    packets.PING: (Leading.on_ping, (ACTIVE,)),
+    packets.REVALIDATE: (Leading.on_revalidate, (ACTIVE,)),
+}
