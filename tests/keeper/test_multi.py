@@ -304,6 +304,38 @@ def test_undecodable_multi_is_an_error_of_its_own_and_does_nothing(world: World,
     assert client.create("/after").err == 0
 
 
+NULL_ACL = (opcodes.CREATE, CreateRequest("/a", b"", None, 0))
+NULL_PATH = (opcodes.CREATE, CreateRequest(None, b"", OPEN, 0))
+READ = (opcodes.GET_CHILDREN, GetDataRequest("/", False))
+UNKNOWN_OPERATION = (99, GetDataRequest("/", False))
+
+
+@pytest.mark.parametrize(
+    ("operations", "taken"),
+    [
+        ((NULL_PATH,), 1),
+        ((UNKNOWN_OPERATION,), 1),
+        ((NULL_ACL,), 0),
+        ((NULL_ACL, NULL_PATH), 0),
+        ((NULL_ACL, UNKNOWN_OPERATION), 0),
+        ((UNKNOWN_OPERATION, NULL_ACL), 1),
+        ((NULL_PATH, UNKNOWN_OPERATION), 1),
+        # Null paths and reads are met only when all of it has been decoded, reads among writes at once.
+        ((NULL_PATH, NULL_ACL), 0),
+        ((READ,), 1),
+        ((READ, NULL_ACL), 0),
+        ((READ, NULL_PATH, NULL_ACL), 1),
+        ((create_op("/a"), READ, NULL_ACL), 1),
+    ],
+)
+def test_undecodable_multi_takes_a_zxid_unless_it_fails_at_a_null_acl(
+    world: World, client: Client, operations: tuple[tuple[int, Record], ...], taken: int
+) -> None:
+    before = client.call(opcodes.PING).zxid
+    reply = client.call(opcodes.MULTI, multi_body(*operations))
+    assert (reply.err, reply.zxid - before) == (errors.MARSHALLINGERROR, taken)
+
+
 # --- multiRead -----------------------------------------------------------------------------------------------------
 
 

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from jute import JuteError
 from zkpy.keeper.auth import AclRules, Identities, permits
+from zkpy.keeper.multis import decode_multi
 from zkpy.keeper.outstanding import ROOT, Outstanding
-from zkpy.keeper.requests import Refusal, Request
+from zkpy.keeper.requests import Refusal, Request, Undecodable
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
 from zkpy.proto import errors, opcodes
 from zkpy.proto.paths import is_plain_name, path_error
 from zkpy.proto.records import (
     ACL,
-    CheckVersionRequest,
     CheckVersionTxn,
     CloseSessionTxn,
     CreateContainerTxn,
@@ -32,7 +32,6 @@ from zkpy.proto.records import (
     DeleteRequest,
     DeleteTxn,
     ErrorTxn,
-    MultiHeader,
     MultiTxn,
     ReconfigRequest,
     SetACLRequest,
@@ -52,9 +51,6 @@ _SEQUENTIAL: Final = frozenset(
     (opcodes.PERSISTENT_SEQUENTIAL, opcodes.EPHEMERAL_SEQUENTIAL, opcodes.PERSISTENT_SEQUENTIAL_TTL)
 )
 _EPHEMERAL: Final = frozenset((opcodes.EPHEMERAL, opcodes.EPHEMERAL_SEQUENTIAL))
-_TTL: Final = frozenset((opcodes.PERSISTENT_TTL, opcodes.PERSISTENT_SEQUENTIAL_TTL))
-_FLAGS: Final = frozenset(range(7))
-_CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER))
 
 
 #: How many encoded ACLs are known by their bytes.
@@ -64,14 +60,6 @@ _INT: Final = Struct(">i")
 #: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
 _CREATE_TAIL: Final = Struct(">?iiQ")
 _SET_DATA_TAIL: Final = Struct(">iiQ")
-
-
-class Undecodable(Exception):
-    """The request's body is not what its opcode says. `takes_zxid`: it is logged as an error txn all the same."""
-
-    def __init__(self, takes_zxid: bool = False) -> None:
-        super().__init__(takes_zxid)
-        self.takes_zxid = takes_zxid
 
 
 class Preparer:
@@ -263,9 +251,9 @@ class Preparer:
         flags: int,
         ttl_ms: int,
     ) -> Any:
-        if flags not in _FLAGS:
+        if flags not in opcodes.CREATE_FLAGS:
             raise Refusal(errors.BADARGUMENTS)
-        if flags in _TTL:
+        if flags in opcodes.TTL_FLAGS:
             if not self.tree.extended_types:
                 raise Refusal(errors.UNIMPLEMENTED)
             if not 0 < ttl_ms <= TTL_MAX_MS:
@@ -385,7 +373,7 @@ class Preparer:
 
     def _on_multi(self, request: Request) -> Any:
         """All operations or none; one zxid, one time, each judged by what the ones before it left."""
-        operations = _decode_multi(request.frame)
+        operations = decode_multi(request.frame)
         outstanding = self.outstanding
         mark = outstanding.begin()
         txns: list[Txn] = []
@@ -489,44 +477,6 @@ def _next_version(current: int, expected: int) -> int:
 
 def _error(code: int) -> Txn:
     return Txn(opcodes.ERROR, ErrorTxn(code).to_bytes())
-
-
-def _decode_multi(frame: bytes) -> list[tuple[int, Any]]:
-    """The operations of a multi as (type, body). Source: MultiOperationRecord.deserialize, Op.create."""
-    operations: list[tuple[int, Any]] = []
-    at = 8
-    try:
-        while True:
-            head, at = MultiHeader.decode(frame, at)
-            if head.done:
-                return operations
-            type_ = head.type
-            body: Any
-            if type_ in _CREATES:
-                body, at = CreateRequest.decode(frame, at)
-                if body.flags not in _FLAGS or (body.flags in _TTL and body.acl is not None):
-                    raise Undecodable(takes_zxid=True)
-                if body.acl is None:
-                    raise Undecodable
-                if body.flags == opcodes.CONTAINER:
-                    type_ = opcodes.CREATE_CONTAINER
-            elif type_ == opcodes.CREATE_TTL:
-                body, at = CreateTTLRequest.decode(frame, at)
-                if body.flags not in _TTL:
-                    type_ = opcodes.CREATE_CONTAINER if body.flags == opcodes.CONTAINER else opcodes.CREATE
-            elif type_ == opcodes.DELETE:
-                body, at = DeleteRequest.decode(frame, at)
-            elif type_ == opcodes.SET_DATA:
-                body, at = SetDataRequest.decode(frame, at)
-            elif type_ == opcodes.CHECK:
-                body, at = CheckVersionRequest.decode(frame, at)
-            else:
-                raise Undecodable(takes_zxid=True)
-            if body.path is None:
-                raise Undecodable(takes_zxid=True)
-            operations.append((type_, body))
-    except JuteError:
-        raise Undecodable(takes_zxid=True) from None
 
 
 _PREPARE: Final[dict[int, Callable[[Preparer, Request], Any]]] = {

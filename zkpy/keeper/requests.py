@@ -18,6 +18,14 @@ class Refusal(Exception):
         self.code = code
 
 
+class Undecodable(Exception):
+    """The request's body is not what its opcode says. `takes_zxid`: it is logged as an error txn all the same."""
+
+    def __init__(self, takes_zxid: bool = False) -> None:
+        super().__init__(takes_zxid)
+        self.takes_zxid = takes_zxid
+
+
 class Request(TxnHeader):
     """What a client (or the server itself: `connection` None) wants done with the opcode `op`.
 

@@ -96,6 +96,8 @@ EPHEMERAL_SEQUENTIAL: Final = 3
 CONTAINER: Final = 4
 PERSISTENT_TTL: Final = 5
 PERSISTENT_SEQUENTIAL_TTL: Final = 6
+CREATE_FLAGS: Final = frozenset(range(7))
+TTL_FLAGS: Final = frozenset((PERSISTENT_TTL, PERSISTENT_SEQUENTIAL_TTL))
 
 # Permissions: bits of ACL.perms
 
