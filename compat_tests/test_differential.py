@@ -17,9 +17,11 @@ import pytest
 from compat_tests import peers
 from compat_tests.differential.campaign import CONFIGURATIONS, EXTENDED, Campaign, peer
 from compat_tests.differential.compare import canonical, first_difference
+from compat_tests.differential.coverage import EXTENDED_ONLY, PLAIN_ONLY, Coverage
 from compat_tests.differential.generator import generate
-from compat_tests.differential.programs import Program, describe
+from compat_tests.differential.programs import Open, Program, Request, Turn, describe
 from compat_tests.differential.runner import Heard, Recording
+from compat_tests.differential.sweep import LONGEST, UNDECODABLE, failing, sweep
 from compat_tests.differential.wire import OPERATIONS, STAT, decode, decode_multi, decode_reply, encode, password_of
 from zkpy.proto import records
 
@@ -109,6 +111,59 @@ def test_programs_say_every_operation_and_have_their_length() -> None:
     assert said >= set(OPERATIONS) | {"unknown"}
     assert all(200 <= program.steps < 220 for program in programs)
     assert all(describe(turn) for program in programs for turn in program.turns)
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_sweep_has_each_failing_part_at_each_place_of_each_length(extended: bool) -> None:
+    multis = [request for turn in sweep(extended).turns for request in turn.requests if request.op == "multi"]
+    for part in (*failing(extended), *UNDECODABLE):
+        for length in range(1, LONGEST + 1):
+            places = [m.parts.index(part) for m in multis if len(m.parts) == length and part in m.parts]
+            assert sorted(places) == list(range(length)), f"{part} in multis of {length}"
+
+
+# The figures, on recordings made by hand.
+
+
+def test_coverage_counts_replies_parts_handshakes_and_events() -> None:
+    parts = tuple(Request(op, 0, 0) for op in ("create", "delete", "check"))
+    multi, ping = Request("multi", 14, 1, parts=parts), Request("ping", 11, -2)
+    program = Program(1, (Turn(0, 0, (multi, ping)), Turn(1, 0, (multi,)), Open(2, 1, (ping,)), Open(3, 2, session=0)))
+    failed = [{"type": -1, "header_err": code, "err": code} for code in (0, -101, -2)]
+    done = [{"type": kind, "header_err": 0} for kind in (1, 2, 13)]
+    heard = recording(
+        {0: [event(101, "/p1/a"), reply("multi", 101, results=failed), reply("ping", 101)], 1: [event(-1, "/p1/b", 2)]},
+        {0: [reply("multi", 102, results=done)]},
+        {1: [Heard("connected", "", {"sessionId": SESSION}), reply("ping", 102)]},
+        {2: [Heard("closed")]},
+    )
+    coverage = Coverage()
+    coverage.add(program, heard)
+    coverage.merge(coverage_of(program, heard))
+    assert coverage.operations == {
+        "multi": {0: 4},
+        "ping": {0: 4},
+        "multi:create": {0: 2},
+        "multi:delete": {-101: 2, 0: 2},
+        "multi:check": {-2: 2, 0: 2},
+    }
+    assert coverage.multis == {(3, 1, "delete", -101): 2}
+    assert coverage.handshakes == {
+        ("new session", "attached"): 2,
+        ("attach, right password", "closed"): 2,
+    }
+    assert coverage.events == {("created", "live"): 2, ("deleted", "catch-up"): 2}
+    missing = coverage.missing()
+    assert ("multi:delete", -102) in missing
+    assert ("multi:delete", -101) not in missing
+    assert ("multi:delete", -102) not in coverage.missing(beyond={("multi:delete", -102)})
+    assert "of 3: 1. 0, 2. 2, 3. 0" in coverage.table()
+
+
+def coverage_of(program: Program, heard: Recording) -> Coverage:
+    coverage = Coverage()
+    coverage.add(program, heard)
+    return coverage
 
 
 # The comparison, on recordings made by hand.
@@ -298,7 +353,7 @@ def run_and_report(campaign: Campaign, first_seed: int, programs: int) -> None:
     try:
         for program, finding in campaign.try_seeds(range(first_seed, first_seed + programs), STEPS):
             if finding is not None:
-                differing.append(program.seed)
+                differing.append(program.name)
                 stories.setdefault(finding.difference.signature, finding.story())
             if len(differing) == 5:
                 break
@@ -306,10 +361,11 @@ def run_and_report(campaign: Campaign, first_seed: int, programs: int) -> None:
         campaign.close()
     spent = ", ".join(f"{name} {s:.1f} s" for name, s in zip(campaign.names, campaign.spent_s, strict=True))
     print(
-        f"\n{campaign.configuration.name}: seeds {first_seed} to {first_seed + campaign.programs - 1}, "
+        f"\n{campaign.configuration.name}: the sweep and seeds {first_seed} to {first_seed + campaign.programs - 2}, "
         f"{campaign.steps} steps; {spent}, in all {time.monotonic() - begin:.1f} s"
     )
-    assert not stories, f"{len(differing)} programs differ, seeds {differing}\n\n" + "\n\n".join(stories.values())
+    print(campaign.coverage.table())
+    assert not stories, f"{len(differing)} programs differ: {differing}\n\n" + "\n\n".join(stories.values())
 
 
 @pytest.mark.slow
@@ -338,7 +394,8 @@ def test_a_lying_server_is_found_and_its_story_is_short(tmp_path: Path) -> None:
     start = peer("apache", EXTENDED, tmp_path)
     campaign = _LyingCampaign(("honest", start), ("liar", start), EXTENDED)
     try:
-        finding = next(finding for _, finding in campaign.try_seeds(range(1, 20), STEPS) if finding is not None)
+        programs = (generate(seed, STEPS, extended=True) for seed in range(1, 20))
+        finding = next(finding for _, finding in campaign.try_programs(programs) if finding is not None)
     finally:
         campaign.close()
     print("\n" + finding.story())
@@ -353,4 +410,8 @@ def test_zkpy_answers_as_apache_does(name: str, tmp_path: Path) -> None:
     peers.require("apache")
     share = PROGRAMS // len(CONFIGURATIONS)
     first_seed = FIRST_SEED + share * sorted(CONFIGURATIONS).index(name)
-    run_and_report(campaign_of("apache", "zkpy", name, tmp_path), first_seed, share)
+    campaign = campaign_of("apache", "zkpy", name, tmp_path)
+    run_and_report(campaign, first_seed, share)
+    if STEPS * share >= 20_000:
+        missing = campaign.coverage.missing(PLAIN_ONLY if campaign.configuration.extended else EXTENDED_ONLY)
+        assert not missing, f"never compared: {missing}"

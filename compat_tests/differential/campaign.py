@@ -18,10 +18,12 @@ from typing import Protocol
 from compat_tests import peers
 
 from .compare import Difference, first_difference, is_setup
+from .coverage import Coverage
 from .generator import generate
 from .pools import SUPER_DIGEST
 from .programs import Program, Turn, describe
 from .runner import Recording, run
+from .sweep import sweep
 from .wire import CONNECT_REQUEST, NoReply, Wire, encode
 
 # Past this a shrunk story is told as it is.
@@ -73,7 +75,6 @@ CONFIGURATIONS = {configuration.name: configuration for configuration in (DEFAUL
 class Finding:
     """A program on which the two servers part, shrunk as far as the time allowed, and the first difference in it."""
 
-    seed: int
     configuration: str
     program: Program
     difference: Difference
@@ -82,7 +83,7 @@ class Finding:
     def story(self) -> str:
         """The shrunk program up to the difference, and what both servers said there."""
         difference = self.difference
-        lines = [f"seed {self.seed}, configuration {self.configuration}:", "  c0 connects and creates ~"]
+        lines = [f"{self.program.name}, configuration {self.configuration}:", "  c0 connects and creates ~"]
         for turn in self.program.turns:
             if turn.id <= difference.turn:
                 lines.append(f"  [{turn.id}] {describe(turn)}")
@@ -117,6 +118,8 @@ class Campaign:
     spent_s: list[float] = field(default_factory=lambda: [0.0, 0.0])
     programs: int = 0
     steps: int = 0
+    # What the programs on which both servers agreed have reached.
+    coverage: Coverage = field(default_factory=Coverage)
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
@@ -140,12 +143,18 @@ class Campaign:
         self._pair = None
 
     def try_seeds(self, seeds: Iterable[int], steps: int) -> Iterator[tuple[Program, Finding | None]]:
-        """Runs the program of each seed; yields it with the finding, if the servers parted.
+        """Runs the sweep (it is full of nonsense: not if `gentle`), then the program of each seed."""
+        extended = self.configuration.extended
+        if not self.gentle:
+            yield from self.try_programs([sweep(extended)])
+        yield from self.try_programs(generate(seed, steps, extended, self.gentle) for seed in seeds)
+
+    def try_programs(self, programs: Iterable[Program]) -> Iterator[tuple[Program, Finding | None]]:
+        """Runs each program; yields it with the finding, if the servers parted.
 
         Of findings with the same signature only the first is shrunk.
         """
-        for seed in seeds:
-            program = generate(seed, steps, self.configuration.extended, self.gentle)
+        for program in programs:
             difference = self.difference(program)
             self.programs += 1
             self.steps += program.steps
@@ -154,7 +163,7 @@ class Campaign:
                 if difference.signature not in self._known:
                     self._known.add(difference.signature)
                     program, difference = self.shrink(program, difference)
-                finding = Finding(seed, self.configuration.name, program, difference, self.names)
+                finding = Finding(self.configuration.name, program, difference, self.names)
                 self.restart()
             yield program, finding
 
@@ -162,6 +171,8 @@ class Campaign:
         """Runs `program` on both servers at the same time and compares."""
         ours, theirs = self.record(program)
         difference = first_difference(ours, theirs, self.exact_zxids)
+        if difference is None:
+            self.coverage.add(program, ours)
         if any(_is_down(recording) for recording in (ours, theirs)):
             self.restart()
         return difference

@@ -65,12 +65,13 @@ class Open(Turn):
     handshake made it. The requests follow in the same segment."""
 
     session: int | None = None
-    password: str = "right"  # or "wrong", "none" (null), "short"
+    password: str = "right"  # or "wrong", "none" (null), "short", "strange" (right for another id, which is said too)
     timeout: int = 30000
     read_only: bool | None = False
     last_zxid: ZxidAt | None = None
     protocol: int = 0
     cut: int | None = None  # the handshake ends after so many bytes
+    tail: bytes = b""  # and these stand behind it
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,19 @@ class Drop(Turn):
 
 @dataclass(frozen=True)
 class Program:
-    """`steps` counts requests and other turns. Connection 0 is open and the root made before the first turn."""
+    """`steps` counts requests and other turns; `seed` is None for what no dice made.
 
-    seed: int
+    Connection 0 is open and the root made before the first turn.
+    """
+
+    seed: int | None
     turns: tuple[Turn, ...]
     notes: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call it: by its seed, or by its notes where it has none."""
+        return f"seed {self.seed}" if self.seed is not None else self.notes
 
     @property
     def steps(self) -> int:
@@ -112,6 +121,7 @@ def describe(turn: Turn) -> str:
         whose = "new session" if turn.session is None else f"session of c{turn.session} ({turn.password} password)"
         more = "" if turn.last_zxid is None else f", lastZxidSeen={turn.last_zxid}"
         more += "" if turn.cut is None else f", handshake cut to {turn.cut} bytes"
+        more += f", tail {turn.tail!r}" if turn.tail else ""
         return f"c{turn.conn} connects: {whose}, timeout={turn.timeout}, readOnly={turn.read_only}{more}{said}"
     if isinstance(turn, Raw):
         return f"c{turn.conn} sends raw {turn.data!r}"

@@ -30,6 +30,7 @@ from .wire import (
     decode_reply,
     encode,
     encode_multi,
+    password_of,
 )
 
 _WATCHING = frozenset(("exists", "getData", "getChildren", "getChildren2", "setWatches", "setWatches2", "addWatch"))
@@ -220,7 +221,10 @@ class _Run:
                 self.note(turn.conn, Heard("skipped"))
                 return
             session_id, password = self.secrets[turn.session]
-        chosen = {"right": password, "wrong": b"\x55" * 16, "none": None, "short": b"abc"}[turn.password]
+        if turn.password == "strange":
+            session_id ^= 1 << 40
+            password = password_of(session_id)
+        chosen = {"wrong": b"\x55" * 16, "none": None, "short": b"abc"}.get(turn.password, password)
         hello = encode(
             CONNECT_REQUEST,
             {
@@ -233,7 +237,7 @@ class _Run:
         )
         if turn.read_only is not None:
             hello += encode("bool", turn.read_only)
-        hello = hello[: turn.cut]
+        hello = hello[: turn.cut] + turn.tail
         try:
             wire = Wire(self.host, self.port)
         except OSError:
@@ -249,7 +253,7 @@ class _Run:
         if response.get("sessionId") and turn.session is None:
             self.secrets[turn.conn] = response["sessionId"], response["passwd"]
             self.recording.sessions[response["sessionId"]] = turn.conn
-        if turn.session is not None:
+        if turn.session is not None and turn.password != "strange":
             self.expect_kicked(turn.conn, client.session)
         if turn.closes:
             self.expect_close(turn.conn)
