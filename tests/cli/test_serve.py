@@ -2,7 +2,6 @@
 
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.system.clients import Client, connected
-from tests.system.processes import ROOT
+from tests.system.processes import ROOT, has_output
 from zkpy.cli import main
 from zkpy.proto import opcodes
 
@@ -83,7 +82,7 @@ def serving(home: Path, *arguments: str, **variables: str) -> Iterator[Serving]:
     """A server that has said that it serves."""
     with started(home, *arguments, **variables) as process:
         assert process.stdout is not None
-        assert select.select([process.stdout], [], [], PATIENCE_S)[0], "it says nothing"
+        assert has_output(process.stdout, PATIENCE_S), "it says nothing"
         yield Serving(process, process.stdout.readline())
 
 

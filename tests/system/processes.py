@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,13 @@ SERVING = re.compile(r"zkpy serving on 127\.0\.0\.1:(\d+) \(data in (.+)\)\n")
 #: Far above what a start takes; a server that needs longer hangs.
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+
+
+def has_output(pipe: IO[Any], within_s: float) -> bool:
+    """Does something come out of `pipe`, or its end? (poll, as a flood leaves descriptors too large for select.)"""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 class StartError(Exception):
@@ -79,7 +87,7 @@ class ServerProcess:
             )
         output = self.process.stdout
         assert output is not None
-        line = output.readline().decode() if select.select([output], [], [], START_TIMEOUT_S)[0] else "(nothing)"
+        line = output.readline().decode() if has_output(output, START_TIMEOUT_S) else "(nothing)"
         self.start_s = time.perf_counter() - began
         found = SERVING.fullmatch(line)
         if found is None:
