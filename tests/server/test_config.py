@@ -513,15 +513,18 @@ def test_an_ensemble_is_refused_with_its_lines_and_how_to_go_on(
     assert "remove the server.N lines and dynamicConfigFile" in text
 
 
-def test_one_server_line_is_ignored_with_a_line_and_its_client_port_counts(read: Any, tmp_path: Path) -> None:
-    config, notes = read("dataDir=/d\nserver.1=localhost:2888:3888;0.0.0.0:2199\ngroup.1=1\nweight.1=2\n")
-    assert config.client_port == 2199
+def test_one_server_line_is_ignored_with_a_line_but_for_its_client_address(read: Any, tmp_path: Path) -> None:
+    config, notes = read("dataDir=/d\nserver.1=localhost:2888:3888;127.0.0.1:2199\ngroup.1=1\nweight.1=2\n")
+    assert (config.client_address, config.client_port) == ("127.0.0.1", 2199)
     assert notes == [
         f"{tmp_path}/zoo.cfg, line 3: group.1 has no effect: it concerns ensembles",
         f"{tmp_path}/zoo.cfg, line 4: weight.1 has no effect: it concerns ensembles",
         f"{tmp_path}/zoo.cfg, line 2: Invalid configuration, only one server specified (ignoring server.1)",
     ]
-    assert read("dataDir=/d\nclientPort=7\nserver.1=localhost:2888:3888;2199\n")[0].client_port == 7
+    config, _ = read("dataDir=/d\nclientPort=7\nserver.1=localhost:2888:3888;127.0.0.1:2199\n")
+    assert (config.client_address, config.client_port) == ("", 7)
+    config, _ = read("dataDir=/d\nserver.1=localhost:2888:3888;2199\n")
+    assert (config.client_address, config.client_port) == ("", 2199)
 
 
 @pytest.mark.parametrize(
@@ -529,8 +532,9 @@ def test_one_server_line_is_ignored_with_a_line_and_its_client_port_counts(read:
     [
         ("server.1=a:2:3:observer\n", "line 3: Observers w/o participants is an invalid configuration"),
         ("server.1=a:2:3\nserver.2=b:2:3:OBSERVER;5\n", "line 4: Observers w/o quorum is an invalid configuration"),
+        ("server.1=a:2:3;65536\n", "line 3: server.1=a:2:3;65536: 65536 is no port"),
         ("server.one=a:2:3\n", "line 3: server.one=a:2:3: the server's id must be a whole number"),
     ],
 )
 def test_members_that_cannot_be_are_refused(read: Any, tmp_path: Path, lines: str, why: str) -> None:
-    assert refusal(read, "dataDir=/d\nclientPort=1\n" + lines) == f"{tmp_path}/zoo.cfg, {why}"
+    assert refusal(read, "dataDir=/d\n# no clientPort\n" + lines) == f"{tmp_path}/zoo.cfg, {why}"

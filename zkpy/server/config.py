@@ -274,9 +274,14 @@ class _Reader:
         self.notes.append(
             f"{self.path}, line {line}: Invalid configuration, only one server specified (ignoring {name})"
         )
-        port = spec.partition(";")[2].rpartition(":")[2]
-        if port.isascii() and port.isdigit() and "client_port" not in self.fields:
-            self.fields["client_port"] = int(port)
+        # Apache listens for no clients then; whoever wrote an address meant it.
+        address, _, port = spec.partition(";")[2].partition(";")[0].rpartition(":")
+        number = _integer(port, is_decimal=True) if port else None
+        if number is not None and "client_port" not in self.fields:
+            if not 0 <= number <= 65535:
+                raise ConfigError(f"{self.path}, line {line}: {name}={spec}: {port} is no port")
+            self.fields["client_port"] = number
+            self.fields.setdefault("client_address", address)
 
 
 def _options(environ: Mapping[str, str]) -> dict[str, _Setting]:
