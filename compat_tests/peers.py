@@ -91,12 +91,17 @@ def _logback(directory: Path, level: str, target: str = "System.out") -> str:
     return f"-Dlogback.configurationFile={path}"
 
 
-def zkcli_command(directory: Path) -> list[str]:
-    """The command line of Apache's zkCli, without its arguments; warnings of its log go to stderr."""
+def apache_tool_command(directory: Path, main_class: str) -> list[str]:
+    """The command line of a program of Apache's, without its arguments; errors of its log go to stderr."""
     return [
         "java", *JAVA_FLAGS, _logback(directory, "ERROR", "System.err"), "-cp", classpath("apache"),
-        "org.apache.zookeeper.ZooKeeperMain",
+        f"org.apache.zookeeper.{main_class}",
     ]  # fmt: skip
+
+
+def zkcli_command(directory: Path) -> list[str]:
+    """The command line of Apache's zkCli, without its arguments."""
+    return apache_tool_command(directory, "ZooKeeperMain")
 
 
 def apache_server_command(directory: Path, flags: list[str] | None = None) -> list[str]:
