@@ -255,10 +255,10 @@ def test_a_given_up_snapshot_leaves_nothing_behind(tmp_path: Path) -> None:
     tree = history_of(8).tree
     writer = SnapshotWriter(tmp_path, tree)
     writer.step(100)
-    assert tree.old_acls is not None
+    assert tree.old_acls == [{}]
     writer.abort()
     assert os.listdir(tmp_path) == []
-    assert tree.old_acls is None
+    assert tree.old_acls == []
     writer.abort()
 
 
@@ -266,7 +266,7 @@ def test_a_snapshot_that_cannot_be_begun_does_not_burden_the_tree(tmp_path: Path
     tree = history_of(9).tree
     with pytest.raises(FileNotFoundError):
         SnapshotWriter(tmp_path / "missing", tree)
-    assert tree.old_acls is None
+    assert tree.old_acls == []
 
 
 def test_a_snapshot_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,4 +278,4 @@ def test_a_snapshot_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         write_snapshot(tmp_path, tree)
     assert os.listdir(tmp_path) == []
-    assert tree.old_acls is None
+    assert tree.old_acls == []

@@ -11,7 +11,7 @@ from tests.storage.histories import ACLS, History, dump
 from zkpy.proto.records import ACL, Id
 from zkpy.tree.acl import OPEN, READ_ONLY
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.image import ImageWriter, load_image
+from zkpy.tree.image import ImageLoader, ImageWriter, load_image
 from zkpy.tree.txns import decode_txn
 
 
@@ -94,7 +94,7 @@ def test_a_fuzzy_image_plus_replay_is_the_tree(seed: int) -> None:
         parts.append(writer.next_slice(dice.choice([1, 200, 2000])))
         for _ in range(dice.randrange(6)):
             history.step()
-    assert history.tree.old_acls is None
+    assert history.tree.old_acls == []
     done = len(history.entries)
     for _ in range(dice.randrange(30)):
         history.step()
@@ -118,6 +118,49 @@ def test_an_acl_changed_meanwhile_is_written_as_it_was() -> None:
     assert tree.nodes["/a"].acl == old
     replay(tree, history.entries[1:])
     assert tree.nodes["/a"].acl == new
+
+
+def test_each_of_two_images_has_the_acls_of_its_own_beginning() -> None:
+    history = History()
+    first, second, third = ACLS[2], ACLS[3], ACLS[4]
+    history.create("/a", b"", first)
+    one = ImageWriter(history.tree)
+    history.set_acl("/a", second)
+    other = ImageWriter(history.tree)
+    history.set_acl("/a", third)
+    assert load(one.next_slice(1 << 16), one.start_zxid).nodes["/a"].acl == first
+    assert load(other.next_slice(1 << 16), other.start_zxid).nodes["/a"].acl == second
+
+
+@pytest.mark.parametrize("step", [1, 7, 100, 5000])
+def test_an_image_is_loaded_in_whatever_pieces_it_arrives(step: int) -> None:
+    history = History(5)
+    for _ in range(300):
+        history.step()
+    stream = image_of(history.tree) + b"what follows"
+    tree = DataTree(extended_types=True)
+    loader = ImageLoader(tree, limit=1000)
+    buffer = b""
+    for at in range(0, len(stream), step):
+        buffer += stream[at : at + step]
+        if not loader.is_done:
+            buffer = buffer[loader.feed(buffer) :]
+            assert loader.is_done or len(buffer) < 1000 + step
+    assert loader.is_done
+    assert buffer == b"what follows"
+    tree.last_zxid = history.zxid
+    tree.finish_load()
+    assert dump(tree) == dump(history.tree)
+
+
+def test_lengths_beyond_the_limit_are_refused_before_the_bytes_have_come() -> None:
+    for image in (
+        b"\0\0\0\0" * 2 + b"\0\0\0\x65",
+        b"\0\0\0\0" * 3 + b"\0\0\0\x65",
+        b"\0\0\0\0" + b"\0\0\0\1" + bytes(8) + b"\0\0\0\1" + b"\0\0\0\1" + b"\x7f\xff\xff\xff" + bytes(100),
+    ):
+        with pytest.raises(JuteError):
+            ImageLoader(DataTree(), limit=100).feed(image)
 
 
 def test_nodes_born_meanwhile_are_left_to_replay() -> None:
@@ -145,13 +188,13 @@ def test_slices_keep_to_their_budget_in_a_wide_directory() -> None:
 def test_a_closed_writer_lets_the_tree_forget_old_acls() -> None:
     tree = DataTree()
     writer = ImageWriter(tree)
-    assert tree.old_acls == {}
-    with pytest.raises(AssertionError):
-        ImageWriter(tree)
+    other = ImageWriter(tree)
+    assert tree.old_acls == [{}, {}]
     writer.close()
-    assert tree.old_acls is None
+    assert tree.old_acls == [{}]
     assert writer.next_slice(100) == b""
-    ImageWriter(tree).close()
+    other.close()
+    assert tree.old_acls == []
 
 
 def test_open_acls_need_no_entry_in_the_map() -> None:

@@ -90,8 +90,8 @@ class DataTree:
         self.tracks_changes = True
         #: What the last `apply` changed, for the watches; taken by `take_changes`.
         self.changes: list[Change] = []
-        #: While a snapshot is being written: path → the ACL the node had when it began (see zkpy.tree.image).
-        self.old_acls: dict[str, Acl] | None = None
+        #: For each image that is being written: path → the ACL the node had when that began (see zkpy.tree.image).
+        self.old_acls: list[dict[str, Acl]] = []
         self._add_system_nodes()
 
     # --- lookups -----------------------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ class DataTree:
         acl = intern(entries or ())
         existing = nodes.get(path)
         if existing is not None:
-            if self.old_acls is not None:
-                self.old_acls.setdefault(path, existing.acl)
+            for old_acls in self.old_acls:
+                old_acls.setdefault(path, existing.acl)
             existing.acl = acl
             if header.type == opcodes.CREATE:
                 self._raise_cversion(parent_path, parent, parent_cversion, zxid)
@@ -358,8 +358,8 @@ class DataTree:
         if node is None:
             return Result(header.type, errors.NONODE, path)
         before = self._before(path, node)
-        if self.old_acls is not None:
-            self.old_acls.setdefault(path, node.acl)
+        for old_acls in self.old_acls:
+            old_acls.setdefault(path, node.acl)
         node.aversion = txn.version
         node.acl = intern(txn.acl or ())
         self._after(path, node, before)

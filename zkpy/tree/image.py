@@ -33,19 +33,18 @@ PROGRESS_NODES: Final = 1 << 16
 
 
 class ImageWriter:
-    """Walks the tree in slices. `close` it, or take it to its end, before another one starts.
+    """Walks the tree in slices. `close` it, or take it to its end, or the tree goes on keeping old ACLs for it.
 
     Its one step that cannot be cut into slices is to copy the names in one directory: about 10 ms for a million.
     """
 
     def __init__(self, tree: DataTree) -> None:
         """The image begins now: its sessions, its ACLs and its `start_zxid` are those of this moment."""
-        assert tree.old_acls is None, "one image at a time"
         self.start_zxid = tree.last_zxid
         self.is_done = False
         self._tree = tree
         self._old_acls: dict[str, Acl] = {}
-        tree.old_acls = self._old_acls
+        tree.old_acls.append(self._old_acls)
         self._keys: dict[Acl, int] = {OPEN: OPEN_KEY}
         self._head = self._encode_head()
         # One frame per level of the walk: the directory with its final "/", and the names in it still to come. The
@@ -54,8 +53,8 @@ class ImageWriter:
 
     def close(self) -> None:
         """No more slices: the tree need not remember old ACLs any longer."""
-        if self._tree.old_acls is self._old_acls:
-            self._tree.old_acls = None
+        # By identity: two of them may well be equal.
+        self._tree.old_acls[:] = [one for one in self._tree.old_acls if one is not self._old_acls]
         self.is_done = True
 
     def next_slice(self, budget: int) -> bytes:
@@ -149,88 +148,152 @@ def load_image(
     to everybody until replay says otherwise. `progress` is called now and then with the offset reached. Raises
     JuteError for damage: the tree is then half loaded, and must be cleared before anything else.
     """
-    tree.clear()
-    view = memoryview(image)
-    try:
-        at, acls = _load_head(tree, view, at)
-        return _load_nodes(tree, view, at, acls, progress)
-    except StructError:
-        raise JuteError("snapshot", len(view), "cut short") from None
+    loader = ImageLoader(tree, progress=progress)
+    at = loader.feed(memoryview(image), at)
+    if not loader.is_done:
+        raise JuteError("snapshot", at, f"cut short: only {len(image) - at} bytes are left")
+    return at
 
 
-def _load_head(tree: DataTree, view: memoryview, at: int) -> tuple[int, dict[int, Acl]]:
-    acls = {OPEN_KEY: OPEN}
-    (count,) = _INT.unpack_from(view, at)
-    at += 4
-    timeouts = tree.sessions.timeouts
-    for _ in range(count):
-        session_id, timeout_ms = _SESSION.unpack_from(view, at)
-        timeouts[session_id] = timeout_ms
-        at += 12
-    (count,) = _INT.unpack_from(view, at)
-    at += 4
-    for _ in range(count):
-        (key,) = _LONG.unpack_from(view, at)
-        (entries,) = _INT.unpack_from(view, at + 8)
-        if entries < 0:
-            raise JuteError("snapshot.acl", at + 8, "a null ACL")
-        at += 12
-        acl = []
-        for _ in range(entries):
-            entry, at = ACL.decode(view, at)
-            acl.append(entry)
-        acls[key] = intern(acl)
-    return at, acls
+class ImageLoader:
+    """Loads an image as it arrives, in place of all that the tree holds.
 
+    The memory it takes is the tree's and what `feed` leaves: one node at most, of `limit` bytes.
+    """
 
-def _load_nodes(
-    tree: DataTree, view: memoryview, at: int, acls: dict[int, Acl], progress: Callable[[int], None] | None
-) -> int:
-    unpack_int = _INT.unpack_from
-    unpack_tail = _TAIL.unpack_from
-    load = tree.load
-    nodes = tree.nodes
-    size = len(view)
-    countdown = PROGRESS_NODES
-    while True:
+    __slots__ = ("_acls", "_acls_left", "_countdown", "_limit", "_progress", "_sessions_left", "_tree", "is_done")
+
+    def __init__(
+        self, tree: DataTree, limit: int = (1 << 31) - 1, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Names and data longer than `limit` are not believed."""
+        tree.clear()
+        self.is_done = False
+        self._tree = tree
+        self._limit = limit
+        self._progress = progress
+        # how many are still to come, -1 while that is not known
+        self._sessions_left = -1
+        self._acls_left = -1
+        self._acls: dict[int, Acl] = {OPEN_KEY: OPEN}
+        self._countdown = PROGRESS_NODES
+
+    def feed(self, view: bytes | memoryview, at: int = 0) -> int:
+        """Load what is whole in `view` from `at` on; the offset of what is not, to be given again with more behind it.
+
+        Once `is_done`, that is the offset behind the image. Raises JuteError for what can be no image.
+        """
+        view = memoryview(view)
+        if self._sessions_left:
+            at = self._load_sessions(view, at)
+        if not self._sessions_left and self._acls_left:
+            at = self._load_acls(view, at)
+        if not self._sessions_left and not self._acls_left and not self.is_done:
+            at = self._load_nodes(view, at)
+        return at
+
+    def _load_sessions(self, view: memoryview, at: int) -> int:
+        if self._sessions_left < 0:
+            if len(view) - at < 4:
+                return at
+            # A negative count is taken for none, as Apache takes it.
+            self._sessions_left = max(0, _INT.unpack_from(view, at)[0])
+            at += 4
+        count = min(self._sessions_left, (len(view) - at) // _SESSION.size)
+        end = at + count * _SESSION.size
+        self._tree.sessions.timeouts.update(_SESSION.iter_unpack(view[at:end]))
+        self._sessions_left -= count
+        return end
+
+    def _load_acls(self, view: memoryview, at: int) -> int:
+        if self._acls_left < 0:
+            if len(view) - at < 4:
+                return at
+            self._acls_left = max(0, _INT.unpack_from(view, at)[0])
+            at += 4
+        while self._acls_left:
+            start = at
+            if len(view) - at < 12:
+                return start
+            (key,) = _LONG.unpack_from(view, at)
+            (entries,) = _INT.unpack_from(view, at + 8)
+            if entries < 0:
+                raise JuteError("snapshot.acl", at + 8, "a null ACL")
+            at += 12
+            acl = []
+            try:
+                for _ in range(entries):
+                    entry, at = ACL.decode(view, at)
+                    acl.append(entry)
+            except JuteError:
+                # Damage and a record that is still on its way look the same.
+                if len(view) - start > self._limit:
+                    raise
+                return start
+            self._acls[key] = intern(acl)
+            self._acls_left -= 1
+        return at
+
+    def _load_nodes(self, view: memoryview, at: int) -> int:
+        unpack_int = _INT.unpack_from
+        unpack_tail = _TAIL.unpack_from
+        load = self._tree.load
+        nodes = self._tree.nodes
+        acls = self._acls
+        limit = self._limit
+        size = len(view)
+        countdown = self._countdown
         start = at
-        (length,) = unpack_int(view, at)
-        at += 4
-        if not 0 <= length <= size - at:
-            raise JuteError("snapshot.path", start, f"length {length}, but {size - at} bytes are left")
-        path = str(view[at : at + length], "utf-8", "replace")
-        at += length
-        if path == "/":
-            return at
-        (length,) = unpack_int(view, at)
-        at += 4
-        if length == -1:
-            data = None
-        elif 0 <= length <= size - at:
-            data = bytes(view[at : at + length])
-            at += length
-        else:
-            raise JuteError("snapshot.data", at - 4, f"length {length}, but {size - at} bytes are left")
-        key, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid = unpack_tail(view, at)
-        at += 68
-        # One int object where the numbers are equal: most nodes are never changed, and there may be millions.
-        if mzxid == czxid:
-            mzxid = czxid
-        if pzxid == czxid:
-            pzxid = czxid
-        if mtime == ctime:
-            mtime = ctime
-        acl = acls.get(key)
-        if acl is None:
-            acl = acls[key] = from_key([(0, "world", "anyone")])
-        if path and path[0] != "/":
-            raise JuteError("snapshot.path", start, f"{path!r} is not a path")
-        if path in nodes:
-            raise JuteError("snapshot.path", start, f"{path!r} comes twice")
-        if not load(path, ZNode(data, acl, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid)):
-            raise JuteError("snapshot.path", start, f"{path!r} comes before its parent")
-        countdown -= 1
-        if not countdown:
-            countdown = PROGRESS_NODES
-            if progress is not None:
-                progress(at)
+        try:
+            while True:
+                start = at
+                (length,) = unpack_int(view, at)
+                at += 4
+                if not 0 <= length <= limit:
+                    raise JuteError("snapshot.path", start, f"length {length}")
+                if length > size - at:
+                    return start
+                path = str(view[at : at + length], "utf-8", "replace")
+                at += length
+                if path == "/":
+                    self.is_done = True
+                    return at
+                if path and path[0] != "/":
+                    raise JuteError("snapshot.path", start, f"{path!r} is not a path")
+                (length,) = unpack_int(view, at)
+                at += 4
+                if length == -1:
+                    data = None
+                elif 0 <= length <= limit:
+                    if length > size - at:
+                        return start
+                    data = bytes(view[at : at + length])
+                    at += length
+                else:
+                    raise JuteError("snapshot.data", at - 4, f"length {length}")
+                key, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid = unpack_tail(view, at)
+                at += 68
+                # One int object where the numbers are equal: most nodes are never changed, and there may be millions.
+                if mzxid == czxid:
+                    mzxid = czxid
+                if pzxid == czxid:
+                    pzxid = czxid
+                if mtime == ctime:
+                    mtime = ctime
+                acl = acls.get(key)
+                if acl is None:
+                    acl = acls[key] = from_key([(0, "world", "anyone")])
+                if path in nodes:
+                    raise JuteError("snapshot.path", start, f"{path!r} comes twice")
+                node = ZNode(data, acl, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid)
+                if not load(path, node):
+                    raise JuteError("snapshot.path", start, f"{path!r} comes before its parent")
+                countdown -= 1
+                if not countdown:
+                    countdown = PROGRESS_NODES
+                    if self._progress is not None:
+                        self._progress(at)
+        except StructError:
+            return start
+        finally:
+            self._countdown = countdown
