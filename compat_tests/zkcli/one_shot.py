@@ -1,22 +1,17 @@
-"""zkCli with its command on the command line: it runs that one, prints, and exits with a status that tells how it went.
-
-Its log goes to stderr as well: that it exits, with the time of day, whenever the status is not 0. We leave that out.
-"""
+"""zkCli with its command on the command line: it runs that one, prints, and exits with a status that tells."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from compat_tests import peers
 
-from .session import DEADLINE_S, Reader, command
+from .session import DEADLINE_S, EXITING, Reader, command
 from .transcript import Entry, Transcript
 
 STDERR = "on stderr:"
-_LOG = re.compile(r"\d{4}-\d\d-\d\d .* ERROR .* - Exiting JVM with code \d+$")
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ def fire(kind: str, directory: Path) -> Transcript:
             lines = [
                 *reader.lines,
                 STDERR,
-                *(line for line in done.stderr.decode().splitlines() if not _LOG.match(line)),
+                *(line for line in done.stderr.decode().splitlines() if not EXITING.match(line)),
                 f"exit status {done.returncode}",
             ]
             transcript.add(Entry(1, shot.arguments, lines, [(1, event) for event in events]))

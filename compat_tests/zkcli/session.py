@@ -10,6 +10,7 @@ zkCli runs without JLine, whose prompt wants a terminal; then it reads plain lin
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from compat_tests import peers
 
 # Far more than any command takes, on a machine that does other things as well.
 DEADLINE_S = 60.0
+# What zkCli's log says when it exits with a status that is not 0, with the time of day.
+EXITING = re.compile(r"\d{4}-\d\d-\d\d .* ERROR .* - Exiting JVM with code \d+$")
 _UNKNOWN = "Command not found: Command not found "
 _USAGE = "ZooKeeper -server host:port"
 
@@ -119,7 +122,7 @@ class Session:
         """The lines that a last command printed, and zkCli's exit status: after "quit" it is that of the command."""
         self._send(f"{text}\nquit\n")
         self._read_until(lambda: False, "the end of its output", to_the_end=True)
-        lines, self._reader.lines = self._reader.lines, []
+        lines = [line for line in self._reader.lines if not EXITING.match(line)]
         return lines, self.process.wait(DEADLINE_S)
 
     def freeze(self) -> None:
