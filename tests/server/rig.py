@@ -56,7 +56,7 @@ class Rig:
                 self.replica.synced(ready.token)
             elif not ready.committed:
                 break
-        self.hub.flush()
+        self.hub.flush(self.keeper.take_dirty())
 
     def turn(self) -> bool:
         """A whole turn. True if the hub says that there is more at once."""

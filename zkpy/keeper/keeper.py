@@ -216,6 +216,17 @@ class Keeper:
             client.is_dirty = False
         return dirty
 
+    def take_answered(self) -> list[Connection]:
+        """Those of the dirty connections that wait for no write; the others stay dirty."""
+        dirty = self.dirty
+        if not dirty:
+            return dirty
+        answered = [client for client in dirty if not client.waiting]
+        self.dirty = [client for client in dirty if client.waiting]
+        for client in answered:
+            client.is_dirty = False
+        return answered
+
     def take_notes(self) -> list[Note]:
         """Lines for the log since the last call."""
         notes = self.notes

@@ -99,10 +99,12 @@ class Driver:
         while True:
             ready = replica.ready()
             if ready.has_disk_work:
+                # Whoever has their answers already need not wait for the disk, and says the next thing meanwhile.
+                self.hub.flush(replica.keeper.take_answered())
                 self.disk.carry_out(ready)
             elif not ready:
                 break
-        self.hub.flush()
+        self.hub.flush(replica.keeper.take_dirty())
         notes = replica.keeper.take_notes()
         for level, event, fields in notes:
             _LEVELS[level](event, **fields)

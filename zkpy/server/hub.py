@@ -224,11 +224,11 @@ class Hub:
 
     # --- out ---------------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Send what every dirty connection has to say. Whose requests had to wait for that goes on in the next turn."""
+    def flush(self, dirty: list[Connection]) -> None:
+        """Send what is ready for these. Whose requests had to wait for that goes on in the next turn."""
         keeper = self.replica.keeper
         sizes: list[int] = []
-        for connection in keeper.take_dirty():
+        for connection in dirty:
             link = connection.link
             if type(link) is not Link:
                 continue

@@ -1,0 +1,44 @@
+"""The turn: what is done in which order."""
+
+import select
+
+from tests.server.rig import Rig
+from tests.system.clients import PING, create
+from zkpy.server.driver import Driver
+from zkpy.zab.ready import Ready
+
+
+class WatchedDisk:
+    """A disk in memory that notes what has happened by the time it is asked to sync."""
+
+    has_work = False
+    is_behind = False
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.watched: list[object] = []
+        self.readable: list[list[object]] = []
+
+    def carry_out(self, ready: Ready) -> None:
+        """A sync begins, and ends."""
+        self.readable.append(select.select(self.watched, [], [], 0.2)[0])
+        self.rig.replica.synced(ready.token)
+
+
+def test_answers_that_need_no_disk_leave_before_the_sync_and_the_others_after_it() -> None:
+    with Rig() as rig:
+        reader, writer, both = (rig.client() for _ in range(3))
+        disk = WatchedDisk(rig)
+        disk.watched = [reader.sock, writer.sock, both.sock]
+        driver = Driver(rig.replica, rig.hub, disk)  # type: ignore[arg-type]
+        reader.send(PING)
+        writer.send(create(1, "/a"))
+        both.send(PING, create(1, "/b"), PING)
+        select.select([writer.sock], [], [], 0.01)
+        driver.turn()
+        while "/b" not in rig.keeper.tree.nodes:
+            driver.turn()
+        assert disk.readable[0] == [reader.sock]
+        assert reader.reply().xid == -2
+        assert writer.reply().xid == 1
+        assert [both.reply().xid for _ in range(3)] == [-2, 1, -2]
