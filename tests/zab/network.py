@@ -66,10 +66,10 @@ class Disk:
             step()
         return token
 
-    def crash(self, dice: random.Random) -> None:
-        """Some of the pending work, from the front, is on disk, and all other is lost."""
+    def crash(self, keeps: int) -> None:
+        """So many steps of the pending work, from the front, are on disk, and all other is lost."""
         steps = [step for _, steps in self.pending for step in steps]
-        for step in steps[: dice.randint(0, len(steps))]:
+        for step in steps[:keeps]:
             step()
         self.pending.clear()
 
@@ -156,11 +156,15 @@ class Server:
         )
         self.act()
 
-    def crash(self) -> None:
+    def crash(self, keeps: int | None = None) -> None:
+        """Stop without a word; of the pending disk work so many steps are done, or as many as chance will have it."""
         assert self.peer is not None
+        self.world.trace(f"{self.sid} crashes")
         self.peer = None
         self.is_serving = False
-        self.disk.crash(self.world.dice)
+        if keeps is None:
+            keeps = self.world.dice.randint(0, sum(len(steps) for _, steps in self.disk.pending))
+        self.disk.crash(keeps)
         for link in list(self.links.values()):
             self.world.break_link(link)
         self.links.clear()
@@ -523,7 +527,7 @@ def describe_disk(ready: Ready) -> str:
 
 def describe(packet: QuorumPacket) -> str:
     """A packet, in short."""
-    zxid = f" {packet.zxid:#x}" if packet.zxid not in (0, -1) else ""
+    zxid = f" {packet.zxid:#x}" if packet.zxid != -1 else ""
     data = packet.data
     more = ""
     if packet.type == packets.ACKEPOCH and data is not None:
