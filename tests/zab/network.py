@@ -116,7 +116,7 @@ class Server:
     def __init__(self, world: World, sid: int) -> None:
         self.world = world
         self.sid = sid
-        self.disk = Disk()
+        self.disk = world.disk_class()
         self.peer: Peer | None = None
         self.tree: list[Entry] = []
         self.links: dict[int, Link] = {}
@@ -137,10 +137,11 @@ class Server:
         disk = self.disk
         self.tree = list(disk.history)
         self.requests, self.touches, self.revalidated, self.syncs = [], [], [], 0
+        world.check_disk(disk)
         last = disk.history[-1][0] if disk.history else 0
         in_log = disk.history[disk.in_snapshot :]
         self.is_serving = False
-        self.peer = Peer.member(
+        self.peer = world.peer_class.member(
             Settings(
                 self.sid,
                 tick_ms=TICK_MS,
@@ -284,7 +285,12 @@ class World:
         tail: int = 500,
         chunk: int = 3,
         quorum: Majority | Hierarchical | None = None,
+        peer_class: type[Peer] = Peer,
+        disk_class: type[Disk] = Disk,
     ) -> None:
+        """`peer_class` and `disk_class` are there to plant faults, for the judges to find."""
+        self.peer_class = peer_class
+        self.disk_class = disk_class
         self.dice = random.Random(seed)
         self.jitter_ms = jitter_ms
         self.sync_ms = sync_ms
@@ -306,7 +312,9 @@ class World:
         # what was delivered anywhere: zxid → txn, and zxid → the zxid before it
         self.delivered: dict[int, bytes] = {}
         self.before: dict[int, int] = {}
+        # epoch → who leads in it, and the last txn that was delivered before
         self.leaders: dict[int, int] = {}
+        self.bases: dict[int, int] = {}
 
     # --- time
 
@@ -471,6 +479,12 @@ class World:
 
     def crown(self, sid: int, epoch: int) -> None:
         assert self.leaders.setdefault(epoch, sid) == sid, f"{sid} and {self.leaders[epoch]} lead in epoch {epoch}"
+        self.bases[epoch] = max((zxid for zxid in self.delivered if epoch_of(zxid) < epoch), default=0)
+
+    def check_disk(self, disk: Disk) -> None:
+        """Whoever says that an epoch is its current one must have what that epoch began with."""
+        last = disk.history[-1][0] if disk.history else 0
+        assert last >= self.bases.get(disk.current, 0), f"currentEpoch {disk.current} has outrun the history, {last:#x}"
 
     def deliver(self, server: Server, entry: Entry) -> None:
         zxid, txn = entry

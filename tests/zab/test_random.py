@@ -8,13 +8,14 @@ import random
 
 import pytest
 
-from tests.zab.network import World
+from tests.zab.network import Disk, World
+from zkpy.zab.peer import Peer
 from zkpy.zab.quorum import Hierarchical
 
 STEPS = 60
 
 
-def play(seed: int, steps: int = STEPS) -> World:
+def play(seed: int, peer_class: type[Peer] = Peer, disk_class: type[Disk] = Disk) -> World:
     """One world, whose size, speed and mix of faults the seed draws."""
     dice = random.Random(seed)
     voters = dice.choice((1, 2, 3, 3, 3, 5, 5))
@@ -29,6 +30,8 @@ def play(seed: int, steps: int = STEPS) -> World:
         tail=dice.choice((0, 3, 500)),
         chunk=dice.choice((2, 5, 100)),
         quorum=groups,
+        peer_class=peer_class,
+        disk_class=disk_class,
     )
     odds = {name: dice.choice((0, 1, 1, 4)) for name in ("crash", "cut", "heal", "start", "breaks")}
     odds["propose"] = 8
@@ -36,7 +39,7 @@ def play(seed: int, steps: int = STEPS) -> World:
         if dice.random() < 0.8:
             server.start()
     names = sorted(odds)
-    for _ in range(steps):
+    for _ in range(STEPS):
         world.run(dice.choice((0, 1, 5, 50, 400, 1500)))
         fault = dice.choices(names, [odds[name] for name in names])[0]
         server = world.servers[dice.choice(sorted(world.servers))]
