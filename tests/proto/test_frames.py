@@ -96,9 +96,9 @@ def test_frames_before_a_length_that_lies_come_first_and_the_error_stays() -> No
 def test_work_grows_with_the_bytes_and_not_with_the_square_of_the_pieces() -> None:
     def seconds(size: int) -> float:
         framer, stream = Framer(), frame(bytes(size))
-        start = time.perf_counter()
+        start = time.process_time()
         found = [body for at in range(0, len(stream), 16) for body in framer.feed(stream[at : at + 16])]
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         assert found == [bytes(size)]
         return taken
 
