@@ -114,6 +114,28 @@ def test_quotas_show_under_the_first_name_of_their_path() -> None:
     assert found["a_quota_exceeded_error_per_namespace"] == "1"
 
 
+def test_quotas_of_one_first_name_are_summed_up_and_need_no_limit_to_show_usage(world: World) -> None:
+    client = world.client()
+    client.create("/a")
+    client.create("/zookeeper/quota/a")
+    for name, data in (("x", b"12"), ("y", b"345")):
+        client.create(f"/a/{name}", data)
+        client.create(f"/zookeeper/quota/a/{name}")
+        client.create(f"/zookeeper/quota/a/{name}/zookeeper_limits", b"count=7,bytes=9=;byteHardLimit=5")
+        client.create(f"/zookeeper/quota/a/{name}/zookeeper_stats")
+    client.create("/zookeeper/quota/a/unreadable")
+    client.create("/zookeeper/quota/a/unreadable/zookeeper_limits", b"nonsense")
+    client.create("/zookeeper/quota/a/unreadable/zookeeper_stats", None)
+    client.delete("/zookeeper/quota/a/y/zookeeper_limits")
+    found = {key: number for key, number in values(world).items() if "quota" in key}
+    assert found == {
+        "a_quota_count_limit_per_namespace": "7",
+        "a_quota_bytes_limit_per_namespace": "5",
+        "a_quota_count_usage_per_namespace": "2",
+        "a_quota_bytes_usage_per_namespace": "5",
+    }
+
+
 def test_soft_limit_before_another_error_is_no_exceeded_quota() -> None:
     world = World(enforce_quota=True)
     client = quota_client(world)

@@ -472,7 +472,8 @@ class Keeper:
         else:
             packet = replies.reply(request.cxid, zxid, _write_body(type_, result))
         client.out.append(packet)
-        self._answered(client, request.cxid, _WRITE_NAMES[request.op], latency_ms, 1)
+        name = _WRITE_NAMES[request.op] if type_ != opcodes.ERROR else "NA"
+        self._answered(client, request.cxid, name, latency_ms, 1)
         if type_ == opcodes.CLOSE_SESSION:
             self._close(client)
         elif not client.is_dirty:
@@ -630,14 +631,16 @@ class Keeper:
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
-        client.received = 1  # it shows in its own answer
+        if not client.received:  # it shows in its own answer
+            client.received = 1
+            self.statistics.packets_received += 1
         if self._prompt_reads:
             self._count_reads()
         answer = commands.run(self, client, word, rest)
         if answer is None:
             return  # it needs more bytes
-        self.statistics.packets_received += 1
         if answer:
+            self.statistics.packets_sent += 1
             client.out.append(answer)
         self._close(client)
 

@@ -234,7 +234,7 @@ class Hub:
                 continue
             out = connection.out
             if out:
-                if connection.phase:  # the answer to a four-letter word is not counted
+                if connection.head is None:  # else it is the answer to a four-letter word, and no response
                     connection.sent += len(out)
                     sizes += map(len, out)
                 data = out[0] if len(out) == 1 else b"".join(out)
