@@ -307,6 +307,11 @@ class Wire:
                 return None
             self._buffer = buffer + more
 
+    def wait(self, seconds: float) -> None:
+        """Waits until there is something to read, or so long."""
+        if not self._buffer:
+            select.select([self._socket], [], [], seconds)
+
     def is_quiet(self) -> bool:
         """True while nothing has arrived that was not yet taken: no bytes and no close."""
         return not self._buffer and not select.select([self._socket], [], [], 0)[0]
