@@ -17,6 +17,11 @@ from compat_tests import peers
 from compat_tests.clients import PATIENCE_S, Client, word
 from compat_tests.differential.pools import ALICE, ALICE_ID, OPEN_ACL, SUPER, SUPER_DIGEST
 from compat_tests.peers import Server, server
+from zkpy.proto import opcodes
+from zkpy.proto.records import CreateTxn, TxnHeader
+from zkpy.storage.snapshots import write_snapshot
+from zkpy.tree.acl import OPEN
+from zkpy.tree.datatree import DataTree
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +142,40 @@ def restart(running: Server) -> Any:
 def test_restart_changes_nothing_that_apache_keeps(tmp_path: Path) -> None:
     told = both(tmp_path, restart, {"tickTime": "10000", "extendedTypesEnabled": "true"})
     assert told[-1]["path"] == "/n0000000007"
+
+
+# --- numbers at their end ------------------------------------------------------------------------------------------
+
+
+def worn_out(directory: Path) -> None:
+    """A data directory with a node whose counters are about to run over."""
+    tree = DataTree()
+    tree.apply(TxnHeader(1, 1, 1, 1000, opcodes.CREATE), CreateTxn("/p", b"", OPEN, False, 1))
+    node = tree.nodes["/p"]
+    node.cversion, node.version, node.digest = 2**31 - 3, 2**31 - 2, -1
+    tree.digest = tree.compute_digest()
+    (directory / "version-2").mkdir(parents=True)
+    write_snapshot(directory / "version-2", tree)
+
+
+def overflow(running: Server) -> Any:
+    """Names, counters and versions up to their largest number and beyond it."""
+    client = Client(running.port)
+    told = []
+    for _ in range(6):
+        told.append(client.create("/p/s", flags=2))
+        told.append(client.call("getChildren2", path="/p", watch=False))
+        told[-1]["children"].sort()
+    told += [client.set("/p") for _ in range(4)]
+    told.append(client.call("setData", path="/p", data=b"", version=2**31 - 1))
+    return [plain(answer) for answer in told]
+
+
+def test_counters_run_over_as_apaches_do(tmp_path: Path) -> None:
+    for kind in ("apache", "zkpy"):
+        worn_out(tmp_path / kind / "data")
+    told = both(tmp_path, overflow)
+    assert [answer["path"] for answer in told[:4:2]] == ["/p/s2147483645", "/p/s2147483646"]
 
 
 # --- reaping -------------------------------------------------------------------------------------------------------
