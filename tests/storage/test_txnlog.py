@@ -11,8 +11,8 @@ import pytest
 
 from tests.storage.histories import History
 from zkpy.storage import txnlog
-from zkpy.storage.errors import DamagedLog, StorageError
-from zkpy.storage.txnlog import TxnLog, read_from, read_log, truncate
+from zkpy.storage.errors import DamagedLog
+from zkpy.storage.txnlog import TxnLog, read_from, read_log
 
 KNOWN_LOG = bytes.fromhex(
     "5a4b4c47 00000002 0000000000000000"
@@ -366,33 +366,3 @@ def test_files_are_ordered_by_number_and_strangers_ignored(tmp_path: Path) -> No
     ):
         (tmp_path / name).write_bytes(b"not a log")
     assert all_zxids(tmp_path) == [0x9, 0xA, 0x10, 0x11, 0x100]
-
-
-# --- cutting -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("last", range(1, 10))
-@pytest.mark.parametrize("step", [0, 1 << 16])
-def test_a_cut_history_ends_with_the_txn_it_was_cut_behind(tmp_path: Path, last: int, step: int) -> None:
-    for first in (1, 4, 7):
-        write_log(tmp_path, *range(first, first + 3), pre_alloc_bytes=step)
-    truncate(tmp_path, last)
-    assert all_zxids(tmp_path) == list(range(1, last + 1))
-    path = tmp_path / f"log.{1 + (last - 1) // 3 * 3}"
-    assert path.stat().st_size == 16 + 53 * (1 + (last - 1) % 3)
-
-
-def test_a_cut_history_can_be_written_on(tmp_path: Path) -> None:
-    write_log(tmp_path, 1, 2, 3)
-    truncate(tmp_path, 2)
-    write_log(tmp_path, 3, 4)
-    assert all_zxids(tmp_path) == [1, 2, 3, 4]
-
-
-def test_a_history_without_the_txn_is_not_cut(tmp_path: Path) -> None:
-    write_log(tmp_path, 1, 2, 3)
-    write_log(tmp_path, 7, 8)
-    for zxid in (5, 99):
-        with pytest.raises(StorageError, match=f"no log holds txn {zxid:#x}"):
-            truncate(tmp_path, zxid)
-    assert all_zxids(tmp_path) == [1, 2, 3, 7, 8]

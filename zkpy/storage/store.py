@@ -1,4 +1,8 @@
-"""A data directory in use: recovered, locked, its log open for writing."""
+"""A data directory in use: recovered, locked, its log open for writing; and what a leader makes of it.
+
+A member's history is not its own alone: its leader may have it cut (`truncate`) or replaced (`restore`). Both go by an
+order in which a crash at any point leaves a directory that recovers, to the history before or to that after.
+"""
 
 import os
 import random
@@ -10,10 +14,14 @@ from typing import Any
 import attrs
 
 from jute.wire import set_max_length
-from zkpy.storage.files import lock_directory, prepare_directory
+from zkpy.storage import history
+from zkpy.storage.epochs import Epochs
+from zkpy.storage.errors import StorageError
+from zkpy.storage.files import list_files, lock_directory, prepare_directory, sync_directory
+from zkpy.storage.history import Entry, LogReader
 from zkpy.storage.purge import purge
 from zkpy.storage.recover import Recovered, recover
-from zkpy.storage.snapshots import SnapshotWriter, write_snapshot
+from zkpy.storage.snapshots import SnapshotWriter, find_snapshots, write_snapshot
 from zkpy.storage.txnlog import TxnLog
 from zkpy.tree.datatree import DataTree
 
@@ -37,6 +45,7 @@ class StoreOptions:
     pre_alloc: int = 1 << 26  # preAllocSize
     force_sync: bool = True  # forceSync
     max_length: int = 2 * 0xFFFFF  # jute.maxbuffer + extrasize
+    snapshot_size_factor: float = 0.33  # snapshotSizeFactor
 
 
 class Store:
@@ -52,16 +61,8 @@ class Store:
             self.snap_dir = self._claim(options.data_dir, "dataDir")
             self.log_dir = self._claim(options.data_log_dir, "dataLogDir")
             set_max_length(options.max_length)
-            self.tree = DataTree(extended_types=options.extended_types, digest_enabled=options.digest_enabled)
-            self.recovered: Recovered = recover(
-                self.tree,
-                self.snap_dir,
-                self.log_dir,
-                trust_empty=options.trust_empty,
-                db_autocreate=options.db_autocreate,
-                limit=options.max_length,
-                progress=progress,
-            )
+            self.tree = self.new_tree()
+            self.recovered: Recovered = self._recover(self.tree, progress)
             if self.recovered.snapshot is None or self.recovered.is_repaired:
                 # Logs without any snapshot are not believed, so there is one before the first txn.
                 write_snapshot(self.snap_dir, self.tree, **self._snapshot_options())
@@ -76,6 +77,89 @@ class Store:
         )
         self._txns = self._bytes = 0
         self._draw()
+
+    def new_tree(self) -> DataTree:
+        """A tree as this directory holds them, still empty."""
+        return DataTree(extended_types=self.options.extended_types, digest_enabled=self.options.digest_enabled)
+
+    # --- a member's history ------------------------------------------------------------------------------------
+
+    def epochs(self) -> Epochs:
+        """The epoch files, there from now on. Raises StorageError if they cannot be."""
+        return Epochs(self.snap_dir, self.tree.last_zxid)
+
+    def tail(self, count: int) -> list[Entry]:
+        """The last txns of the log, without a hole, at most `count`."""
+        return history.read_tail(self.snap_dir, self.log_dir, self.tree.last_zxid, count, self.options.max_length)
+
+    def reader(self, first: int, last: int) -> LogReader:
+        """What reads the log for a learner whose last txn is `first`, up to `last` or later."""
+        options = self.options
+        return LogReader(self.snap_dir, self.log_dir, first, last, options.snapshot_size_factor, options.max_length)
+
+    def restore(self, tree: DataTree) -> None:
+        """Make `tree`, which has come from a leader, all that there is; durable when this returns.
+
+        What lies behind its zxid goes before it is there, as no leader will ever want that again, and what lies before
+        it goes after.
+        """
+        zxid = tree.last_zxid
+        history.cut(self.log_dir, zxid, self.options.max_length)
+        path = write_snapshot(self.snap_dir, tree, **self._snapshot_options())
+        for directory, kind in ((self.snap_dir, "snapshot"), (self.log_dir, "log")):
+            # The newest first: whatever a crash leaves is the beginning of a history, or nothing at all.
+            for _, old in reversed(list_files(directory, kind)):
+                if old != path:
+                    old.unlink()
+            sync_directory(directory)
+        self._adopt(tree)
+
+    def truncate(self, zxid: int) -> bool:
+        """Cut the history behind `zxid`, durably, and the tree if it is ahead: then True, and `tree` is another one.
+
+        Raises StorageError if that cannot be done.
+        """
+        if zxid == 0:
+            self._empty()
+            return True
+        whole = [found for found, _ in find_snapshots(self.snap_dir) if found <= zxid]
+        if not whole:
+            raise StorageError(
+                f"{self.snap_dir}: the leader wants the history cut behind {zxid:#x}, and no snapshot is older than"
+                " that: empty the data directory to get everything from the leader"
+            )
+        newer = [path for found, path in list_files(self.snap_dir, "snapshot") if found > zxid]
+        # Reading comes before deleting: a log that has not got this txn is left as it is.
+        history.truncate(self.log_dir, zxid, self.options.max_length)
+        for path in reversed(newer):
+            path.unlink()
+        sync_directory(self.snap_dir)
+        if self.tree.last_zxid <= zxid:
+            self.log.begin_anew()
+            return False
+        tree = self.new_tree()
+        self._recover(tree, lambda replayed: None)
+        if tree.last_zxid != zxid:
+            raise StorageError(f"{self.log_dir}: cut behind {zxid:#x}, the history ends with {tree.last_zxid:#x}")
+        self._adopt(tree)
+        return True
+
+    def _empty(self) -> None:
+        """Nothing remains. Logs go first: snapshots without logs are a history too, logs without snapshots are not."""
+        for directory, kind in ((self.log_dir, "log"), (self.snap_dir, "snapshot")):
+            for _, path in reversed(list_files(directory, kind)):
+                path.unlink()
+            sync_directory(directory)
+        tree = self.new_tree()
+        write_snapshot(self.snap_dir, tree, **self._snapshot_options())
+        self._adopt(tree)
+
+    def _adopt(self, tree: DataTree) -> None:
+        self.tree = tree
+        self.log.begin_anew()
+        self._txns = self._bytes = 0
+
+    # --- snapshots ---------------------------------------------------------------------------------------------
 
     def wants_snapshot(self, txns: int, size: int) -> bool:
         """Count `txns` more txns of `size` bytes; True once enough have come since the last time it was True."""
@@ -113,6 +197,18 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def _recover(self, tree: DataTree, progress: Callable[[int], None]) -> Recovered:
+        options = self.options
+        return recover(
+            tree,
+            self.snap_dir,
+            self.log_dir,
+            trust_empty=options.trust_empty,
+            db_autocreate=options.db_autocreate,
+            limit=options.max_length,
+            progress=progress,
+        )
 
     def _claim(self, parent: Path, what: str) -> Path:
         directory = prepare_directory(parent, what, create=self.options.autocreate)

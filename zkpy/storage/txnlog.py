@@ -16,7 +16,7 @@ from typing import Final
 from zlib import adler32
 
 from jute.wire import DEFAULT_MAX_LENGTH
-from zkpy.storage.errors import DamagedLog, StorageError
+from zkpy.storage.errors import DamagedLog
 from zkpy.storage.files import list_files, sync_directory, write_all
 
 MAGIC: Final = 0x5A4B4C47
@@ -25,6 +25,9 @@ _HEADER: Final = Struct(">iiq")
 _RECORD: Final = Struct(">qi")
 _ZXID: Final = Struct(">q")
 _END: Final = b"B"
+HEADER_SIZE: Final = _HEADER.size
+#: What a record is longer than its entry.
+RECORD_OVERHEAD: Final = _RECORD.size + len(_END)
 #: Where the zxid stands in an entry: behind clientId and cxid.
 _ZXID_AT: Final = 12
 #: How close to the end of what is preallocated a write may come before more is.
@@ -130,6 +133,16 @@ class TxnLog:
         if self.force_sync and batch.segments:
             os.fdatasync(self._fd)
 
+    def begin_anew(self) -> None:
+        """The directory's logs have been cut or deleted: the next record begins a new file."""
+        assert not self._segments, "cut before it was written"
+        assert not self._parts, "cut before it was written"
+        self._begins = None
+        self._is_new = True
+        self.txns_since_roll = self.bytes_since_roll = 0
+        self.close()
+        self._path = None
+
     def close(self) -> None:
         """Close the file. What was not committed is not written."""
         if self._fd >= 0:
@@ -208,30 +221,6 @@ def read_from(directory: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> It
         for found, offset, entry in read_log(path, limit):
             if found >= zxid:
                 yield found, path, offset, entry
-
-
-def truncate(directory: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> None:
-    """Cut the history behind the txn `zxid`, which must be in it; durable when this returns.
-
-    Newer files go first: a crash on the way leaves a history that is too long, and to be cut again, but whole.
-    Snapshots are the caller's to deal with: one newer than `zxid` must not be loaded. Raises DamagedLog, and
-    StorageError if no log has the txn (FileTxnLog.truncate).
-    """
-    files = _files_from(directory, zxid)
-    for at, path in enumerate(files):
-        for found, offset, entry in read_log(path, limit):
-            if found == zxid:
-                for newer in reversed(files[at + 1 :]):
-                    newer.unlink()
-                sync_directory(directory)
-                with path.open("r+b") as file:
-                    file.truncate(offset + _RECORD.size + len(entry) + 1)
-                    os.fsync(file.fileno())
-                return
-    raise StorageError(
-        f"{directory}: no log holds txn {zxid:#x}, so the history cannot be cut behind it: logs have been deleted, or"
-        " dataLogDir has been changed; empty the data directory to get everything from the leader"
-    )
 
 
 def _files_from(directory: Path, zxid: int) -> list[Path]:

@@ -51,7 +51,8 @@ def intern(entries: Iterable[ACL]) -> Acl:
 
 def interned() -> list[Acl]:
     """Every ACL in use, by whichever tree: what a snapshot has to name (naming more does no harm)."""
-    return list(_interned.values())
+    # All references in one step, since another thread may write an image too.
+    return [acl for reference in _interned.valuerefs() if (acl := reference()) is not None]
 
 
 def from_key(key: Iterable[tuple[int, str | None, str | None]]) -> Acl:
