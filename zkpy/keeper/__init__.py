@@ -3,7 +3,8 @@
 Read in this order:
 
 - `keeper.py`      Keeper, the door: bytes, commits and time in; packets, proposals and notes out
-- `connection.py`  one client connection; `requests.py`: one operation on its way
+- `connection.py`  one client connection; `handshake.py`: how it gets a session and identities;
+                   `requests.py`: one operation on its way
 - `prepare.py`     write + outstanding changes → txn, or the error txn; `multis.py`: the parts of a multi;
                    `outstanding.py`: the tree as it will be
 - `reads.py`       answers from the tree; `replies.py`: results → packets

@@ -13,8 +13,8 @@ from struct import Struct
 from typing import Any, Final
 
 from jute import JuteError
-from zkpy.keeper import commands, connection, replies
-from zkpy.keeper.auth import AclRules, digest_identity, permits
+from zkpy.keeper import commands, connection, handshake, replies
+from zkpy.keeper.auth import AclRules, permits
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.expiry import ExpiryQueue
 from zkpy.keeper.host import Host
@@ -23,14 +23,13 @@ from zkpy.keeper.prepare import WRITES, Preparer
 from zkpy.keeper.reads import READS, Reads
 from zkpy.keeper.reaper import Reaper
 from zkpy.keeper.requests import Refusal, Request
-from zkpy.keeper.sessions import LiveSessions, Session, password
+from zkpy.keeper.sessions import LiveSessions, Session
 from zkpy.keeper.settings import Settings
 from zkpy.keeper.statistics import Statistics
 from zkpy.keeper.throttle import ConnectionThrottle
 from zkpy.proto import errors, opcodes
 from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
-from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.watches import Watches
 
@@ -98,7 +97,7 @@ class Keeper:
         self.role = "standalone"
         self.connections: dict[Connection, None] = {}
         # Connections that have no session yet, by when they must have one; and those that are closing.
-        self._sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
+        self.sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
         # Bytes of large requests in flight (largeRequestMaxBytes).
         self._large_bytes = 0
         # Reads answered in the turn in which they came, to be counted at once for all of them.
@@ -127,23 +126,23 @@ class Keeper:
         now_ms = self.now_ms
         for session in self.sessions.expiry.expired(now_ms):
             self.statistics.stale_sessions_expired += 1
-            self._note("info", "session expired", session=_hex(session.id), timeout_ms=session.timeout_ms)
-            self._propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
-        for idle in self._sessionless.expired(now_ms):
+            self.note("info", "session expired", session=_hex(session.id), timeout_ms=session.timeout_ms)
+            self.propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
+        for idle in self.sessionless.expired(now_ms):
             if idle.closing:
                 idle.is_abandoned = True
-                self._mark(idle)
+                self.mark(idle)
                 continue
             self.statistics.sessionless_expired += 1
-            self._drop(idle, "no session was set up in time")
+            self.drop(idle, "no session was set up in time")
         for path in self.reaper.due(now_ms, self.wall_ms):
-            self._propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
+            self.propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
 
     def deadline_ms(self) -> int | None:
         """When `wake` has something to do, on the clock of `begin`; None for never."""
         deadlines = (
             self.sessions.expiry.next_deadline(),
-            self._sessionless.next_deadline(),
+            self.sessionless.next_deadline(),
             self.reaper.deadline_ms(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -154,7 +153,7 @@ class Keeper:
         """A client has connected from `ip` (`address`: with its port)."""
         new = Connection(ip, address, self.settings.max_frame, self.now_ms)
         self.connections[new] = None
-        self._sessionless.touch(new, self.settings.sessionless_timeout_ms, self.now_ms)
+        self.sessionless.touch(new, self.settings.sessionless_timeout_ms, self.now_ms)
         return new
 
     def closed(self, gone: Connection) -> None:
@@ -163,7 +162,7 @@ class Keeper:
             return
         gone.phase = connection.CLOSED
         self.connections.pop(gone, None)
-        self._sessionless.remove(gone)
+        self.sessionless.remove(gone)
         self.watches.drop(gone)
         session = gone.session
         if session is not None and session.connection is gone:
@@ -190,7 +189,7 @@ class Keeper:
         try:
             frames = framer.feed(data)
         except ProtocolError as error:
-            self._drop(client, str(error))
+            self.drop(client, str(error))
             return
         if frames:
             if client.backlog:
@@ -200,13 +199,13 @@ class Keeper:
             else:
                 self._take_frames(client, frames)
         if framer.error is not None and not client.closing:
-            self._drop(client, str(framer.error))
+            self.drop(client, str(framer.error))
 
     def connection_deadline_ms(self, client: Connection) -> int:
         """When the connection will be closed unless something is heard of it, on the clock of `begin`."""
         if client.session is not None:
             return self.sessions.expiry.deadlines.get(client.session, self.now_ms)
-        return self._sessionless.deadlines.get(client, self.now_ms)
+        return self.sessionless.deadlines.get(client, self.now_ms)
 
     def take_dirty(self) -> list[Connection]:
         """The connections that have something to send or to close, each once."""
@@ -264,18 +263,18 @@ class Keeper:
         for frame in frames:
             taken += 1
             if client.phase == connection.NEW:
-                self._connect(client, frame)
+                handshake.connect(self, client, frame)
                 if client.closing:
                     break
                 continue
             if len(frame) < 8:
-                self._drop(client, f"a request of {len(frame)} bytes has no header")
+                self.drop(client, f"a request of {len(frame)} bytes has no header")
                 break
             xid, op = _HEADER.unpack_from(frame)
             session = client.session
             if session is not None and session.is_closing:
                 break  # whatever follows a close is dropped without a reply
-            if self.settings.enforce_auth_schemes and not self._is_authenticated(client, xid, op):
+            if self.settings.enforce_auth_schemes and not handshake.is_authenticated(self, client, xid, op):
                 break
             read = READS.get(op)
             if read is not None:
@@ -302,18 +301,18 @@ class Keeper:
                     break
             elif op == opcodes.AUTH:
                 silent += 1
-                self._authenticate(client, xid, frame)
+                handshake.authenticate(self, client, xid, frame)
                 if client.closing:
                     break
             elif op == opcodes.SASL:
                 silent += 1
-                self._sasl(client, xid, frame)
+                handshake.sasl(self, client, xid, frame)
                 if client.closing:
                     break
             else:
-                self._note("warning", "unknown request type", client=client.address, type=op)
+                self.note("warning", "unknown request type", client=client.address, type=op)
                 out.append(replies.error_reply(xid, -1, errors.UNIMPLEMENTED))
-                self._close(client)
+                self.close(client)
                 break
         self.statistics.packets_received += taken
         client.received += taken
@@ -362,13 +361,13 @@ class Keeper:
         if threshold > 0 and len(frame) > threshold:
             if self._large_bytes + len(frame) > self.settings.large_request_max_bytes:
                 self.statistics.large_requests_rejected += 1
-                self._drop(client, f"a request of {len(frame)} bytes would pass largeRequestMaxBytes")
+                self.drop(client, f"a request of {len(frame)} bytes would pass largeRequestMaxBytes")
                 return
             self._large_bytes += len(frame)
         session = client.session
         session_id = session.id if session is not None else 0
         request = Request(client, session_id, xid, op, frame, client.identities, self.now_ms)
-        self._propose(request)
+        self.propose(request)
         if request.error:
             if self._large_bytes:
                 self._release(request)
@@ -377,7 +376,8 @@ class Keeper:
                 return
         client.waiting.append(request)
 
-    def _propose(self, request: Request) -> None:
+    def propose(self, request: Request) -> None:
+        """Judge a write and propose the txn it leads to; if it cannot even be decoded, its `error` is set."""
         zxid = self.next_zxid
         if not self.preparer.prepare(request, zxid, self.wall_ms):
             return
@@ -386,7 +386,7 @@ class Keeper:
         self.in_flight.append(request)
         if self.preparer.quota_notes:
             for text, is_refused in self.preparer.quota_notes:
-                self._note("warning", "quota exceeded", quota=text)
+                self.note("warning", "quota exceeded", quota=text)
                 if is_refused:
                     namespace = namespace_of(text.partition(" ")[0]) or ""
                     counts = self.statistics.quota_exceeded
@@ -443,7 +443,7 @@ class Keeper:
         if ended is not None and ended.connection is not None:
             if client is None:  # it expired: whoever was silent for so long is not waited for
                 ended.connection.is_abandoned = True
-            self._close(ended.connection)
+            self.close(ended.connection)
         return client is not None
 
     def _fire(self, changes: list[Change], zxid: int) -> None:
@@ -457,7 +457,7 @@ class Keeper:
                         watcher.out.append(packet)
                         self.statistics.watch_bytes += len(packet)
                         if not watcher.is_dirty:
-                            self._mark(watcher)
+                            self.mark(watcher)
 
     def _answer_write(self, client: Connection, request: Request, type_: int, result: Result, latency_ms: int) -> None:
         zxid = self.tree.last_zxid
@@ -468,16 +468,16 @@ class Keeper:
         elif result.err and type_ != opcodes.MULTI:
             packet = replies.error_reply(request.cxid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:
-            packet = self._welcome(client)
+            packet = handshake.welcome(client)
         else:
-            packet = replies.reply(request.cxid, zxid, _write_body(type_, result))
+            packet = replies.reply(request.cxid, zxid, replies.write_body(type_, result))
         client.out.append(packet)
         name = _WRITE_NAMES[request.op] if type_ != opcodes.ERROR else "NA"
         self._answered(client, request.cxid, name, latency_ms, 1)
         if type_ == opcodes.CLOSE_SESSION:
-            self._close(client)
+            self.close(client)
         elif not client.is_dirty:
-            self._mark(client)
+            self.mark(client)
 
     def _release(self, request: Request) -> None:
         """A large request is done with (largeRequestMaxBytes)."""
@@ -493,7 +493,7 @@ class Keeper:
                 break  # the driver calls `resume` once this is sent
             size += self._answer_late(client, waiting.popleft())
         if client.out:
-            self._mark(client)
+            self.mark(client)
 
     def _answer_late(self, client: Connection, request: Request) -> int:
         """Answer a request that had to wait for a write of its own session; how many bytes that made."""
@@ -520,114 +520,6 @@ class Keeper:
     def _may_read(self, acl: Any, watcher: Connection) -> bool:
         return self.settings.skip_acl or permits(acl, opcodes.PERM_READ, watcher.identities)
 
-    # --- handshake ---------------------------------------------------------------------------------------------
-
-    def _connect(self, client: Connection, frame: bytes) -> None:
-        """A ConnectRequest: a new session, or one to attach to (ZooKeeperServer.processConnectRequest)."""
-        try:
-            request, end = _decode_connect(frame)
-        except JuteError as error:
-            self.statistics.unsuccessful_handshakes += 1
-            self._drop(client, f"not a ConnectRequest: {error}")
-            return
-        if not self.throttle.admits(self.now_ms):
-            self.statistics.connections_dropped_by_throttle += 1
-            self.statistics.connections_rejected += 1
-            self._drop(client, "connection throttled")
-            return
-        self.statistics.connection_requests += 1
-        client.has_read_only_flag = end
-        if request.last_zxid_seen > self.tree.last_zxid:
-            self._drop(
-                client,
-                f"the client has seen zxid {_hex(request.last_zxid_seen)}, ours is {_hex(self.tree.last_zxid)}:"
-                " it must try another server",
-            )
-            return
-        settings = self.settings
-        timeout_ms = min(max(request.time_out, settings.min_session_timeout_ms), settings.max_session_timeout_ms)
-        client.timeout_ms = timeout_ms
-        self._sessionless.remove(client)
-        if request.session_id == 0:
-            session = self.sessions.open(self.sessions.new_id(), timeout_ms, self.now_ms)
-            session.connection = client
-            client.session = session
-            client.phase = connection.CONNECTING
-            create = Request(client, session.id, 0, opcodes.CREATE_SESSION, b"", (), self.now_ms)
-            create.txn = CreateSessionTxn(timeout_ms)
-            self._propose(create)
-            client.waiting.append(create)
-            return
-        found = self.sessions.by_id.get(request.session_id)
-        if found is not None and found.connection is not None:
-            # Whoever names the session takes its place, even with a wrong password.
-            self._close(found.connection)
-            found.connection = None
-        self.statistics.connection_revalidations += 1
-        known = found is not None and not found.is_closing and request.session_id in self.tree.sessions.timeouts
-        if not known or found is None or request.passwd != password(request.session_id):
-            flag = False if client.has_read_only_flag else None
-            client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
-            self.statistics.unsuccessful_handshakes += 1
-            self._close(client)
-            return
-        found.connection = client
-        client.session = found
-        self.sessions.expiry.touch(found, timeout_ms, self.now_ms)
-        client.out.append(self._welcome(client))
-        self._mark(client)
-
-    def _welcome(self, client: Connection) -> bytes:
-        session = client.session
-        assert session is not None
-        client.phase = connection.OPEN
-        flag = False if client.has_read_only_flag else None
-        return replies.connect_reply(client.timeout_ms, session.id, password(session.id), flag)
-
-    def _authenticate(self, client: Connection, xid: int, frame: bytes) -> None:
-        """An auth packet: answered at once, ahead of whatever waits (ZooKeeperServer.processPacket)."""
-        try:
-            packet = AuthPacket.decode(frame, 8)[0]
-        except JuteError as error:
-            self._drop(client, str(error))
-            return
-        settings = self.settings
-        if packet.scheme == "ip":
-            client.add_identity(("ip", client.ip))
-        elif packet.scheme == "digest" and settings.digest_auth_enabled and packet.auth is not None:
-            identity = digest_identity(packet.auth, settings.digest_algorithm)
-            if settings.super_digest is not None and identity[1] == settings.super_digest:
-                client.add_identity(("super", ""))
-            client.add_identity(identity)
-        else:
-            self.statistics.auth_failed += 1
-            self._note("warning", "authentication failed", client=client.address, scheme=packet.scheme)
-            client.out.append(replies.error_reply(xid, 0, errors.AUTHFAILED))
-            self._close(client)
-            return
-        client.out.append(replies.error_reply(xid, 0, errors.OK))
-
-    def _is_authenticated(self, client: Connection, xid: int, op: int) -> bool:
-        """With required authentication on: may this request pass? If not it is refused and the connection closed."""
-        schemes = self.settings.enforce_auth_schemes
-        if op in (opcodes.AUTH, opcodes.SASL) or any(scheme in schemes for scheme, _ in client.identities):
-            return True
-        client.out.append(replies.error_reply(xid, 0, errors.SESSIONCLOSEDREQUIRESASLAUTH))
-        self._close(client)
-        return False
-
-    def _sasl(self, client: Connection, xid: int, frame: bytes) -> None:
-        """No SASL mechanism is configured: an empty token, as Apache answers."""
-        try:
-            token = GetSASLRequest.decode(frame, 8)[0].token
-        except JuteError as error:
-            self._drop(client, str(error))
-            return
-        if token is None:
-            self._drop(client, "a SASL request without a token")
-            return
-        client.out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
-
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _run_word(self, client: Connection, word: str, rest: bytes) -> None:
@@ -642,73 +534,31 @@ class Keeper:
         if answer:
             self.statistics.packets_sent += 1
             client.out.append(answer)
-        self._close(client)
+        self.close(client)
 
-    def _mark(self, client: Connection) -> None:
+    def mark(self, client: Connection) -> None:
+        """`client` has something to send, or is to be closed."""
         if not client.is_dirty:
             client.is_dirty = True
             self.dirty.append(client)
 
-    def _close(self, client: Connection) -> None:
+    def close(self, client: Connection) -> None:
         """Send what is in `out`, then close; a client that does not take it gets as long as one without a session."""
         client.closing = True
-        self._sessionless.touch(client, self.settings.sessionless_timeout_ms, self.now_ms)
+        self.sessionless.touch(client, self.settings.sessionless_timeout_ms, self.now_ms)
         client.waiting.clear()
         self.watches.drop(client)
-        self._mark(client)
+        self.mark(client)
 
-    def _drop(self, client: Connection, why: str) -> None:
+    def drop(self, client: Connection, why: str) -> None:
         """Close because of what the other side did; one line in the log."""
-        self._note("warning", "connection closed", client=client.address, session=_hex(client.session_id), why=why)
-        self._close(client)
+        self.note("warning", "connection closed", client=client.address, session=_hex(client.session_id), why=why)
+        self.close(client)
 
-    def _note(self, level: str, event: str, **fields: object) -> None:
+    def note(self, level: str, event: str, **fields: object) -> None:
+        """Leave a line for the log."""
         self.notes.append((level, event, fields))
-
-
-def _decode_connect(frame: bytes) -> tuple[ConnectRequest, bool]:
-    """The request, and whether its client knows the readOnly flag: clients of 3.3 and before end without it."""
-    with_flag = frame + b"\0"
-    request, end = ConnectRequest.decode(with_flag, 0)
-    return request, end <= len(frame)
 
 
 def _hex(number: int) -> str:
     return hex(number & 0xFFFFFFFFFFFFFFFF)
-
-
-def _string(text: str | None) -> bytes:
-    encoded = (text or "").encode()
-    return _INT.pack(len(encoded)) + encoded
-
-
-def _write_body(type_: int, result: Result) -> bytes:
-    """The response record of a write that went through."""
-    if type_ in (opcodes.SET_DATA, opcodes.SET_ACL):
-        return result.stat or b""
-    if type_ == opcodes.CREATE:
-        return _string(result.path)
-    if type_ in (opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
-        return _string(result.path) + (result.stat or b"")
-    if type_ == opcodes.MULTI:
-        return _multi_body(result.results or [])
-    return b""
-
-
-_MULTI_HEAD: Final = Struct(">i?i")
-_MULTI_END: Final = _MULTI_HEAD.pack(-1, True, -1)
-
-
-def _multi_body(results: list[Result]) -> bytes:
-    """A MultiResponse: per operation its type and result, or its error code twice."""
-    parts: list[bytes] = []
-    for result in results:
-        type_ = result.type
-        if type_ == opcodes.ERROR:
-            parts += (_MULTI_HEAD.pack(opcodes.ERROR, False, result.err), _INT.pack(result.err))
-            continue
-        if type_ in (opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
-            type_ = opcodes.CREATE2
-        parts += (_MULTI_HEAD.pack(type_, False, 0), _write_body(type_, result))
-    parts.append(_MULTI_END)
-    return b"".join(parts)

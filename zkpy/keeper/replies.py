@@ -9,14 +9,19 @@ Many of these are made per turn, so each is one `Struct` call and one concatenat
 from struct import Struct
 from typing import Final
 
+from zkpy.proto import opcodes
 from zkpy.proto.events import SYNC_CONNECTED
 from zkpy.proto.opcodes import XID_EVENT
 from zkpy.proto.records import WatcherEvent
+from zkpy.tree.datatree import Result
 
 _HEAD: Final = Struct(">iiqi")
 _STRING_HEAD: Final = Struct(">iiqii")
 _EVENT: Final = Struct(">iiqiiii")
 _CONNECT: Final = Struct(">iiiqi")
+_INT: Final = Struct(">i")
+_MULTI_HEAD: Final = Struct(">i?i")
+_MULTI_END: Final = _MULTI_HEAD.pack(-1, True, -1)
 NULL_BUFFER: Final = b"\xff\xff\xff\xff"
 NO_PASSWORD: Final = bytes(16)
 
@@ -53,3 +58,36 @@ def connect_reply(timeout_ms: int, session_id: int, password: bytes, read_only: 
     tail = b"" if read_only is None else b"\1" if read_only else b"\0"
     body = _CONNECT.pack(20 + len(password) + len(tail), 0, timeout_ms, session_id, len(password))
     return body + password + tail
+
+
+def _string(text: str | None) -> bytes:
+    encoded = (text or "").encode()
+    return _INT.pack(len(encoded)) + encoded
+
+
+def write_body(type_: int, result: Result) -> bytes:
+    """The response record of a write that went through."""
+    if type_ in (opcodes.SET_DATA, opcodes.SET_ACL):
+        return result.stat or b""
+    if type_ == opcodes.CREATE:
+        return _string(result.path)
+    if type_ in (opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
+        return _string(result.path) + (result.stat or b"")
+    if type_ == opcodes.MULTI:
+        return _multi_body(result.results or [])
+    return b""
+
+
+def _multi_body(results: list[Result]) -> bytes:
+    """A MultiResponse: per operation its type and result, or its error code twice."""
+    parts: list[bytes] = []
+    for result in results:
+        type_ = result.type
+        if type_ == opcodes.ERROR:
+            parts += (_MULTI_HEAD.pack(opcodes.ERROR, False, result.err), _INT.pack(result.err))
+            continue
+        if type_ in (opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL):
+            type_ = opcodes.CREATE2
+        parts += (_MULTI_HEAD.pack(type_, False, 0), write_body(type_, result))
+    parts.append(_MULTI_END)
+    return b"".join(parts)

@@ -1,0 +1,143 @@
+"""The beginning of a connection: shaking hands, and proving who one is.
+
+    ConnectRequest ─┬─ session 0: a new session, answered when its createSession is applied
+                    └─ a session: its old connection is closed, then password and life are checked
+    auth, sasl      answered at once, ahead of whatever waits
+
+Checks come in Apache's order. Whoever may not stay is answered (or not) as Apache does, and closed.
+Sources: ZooKeeperServer.processConnectRequest, processPacket; AuthenticationHelper.
+"""
+
+from typing import TYPE_CHECKING
+
+from jute import JuteError
+from zkpy.keeper import connection, replies
+from zkpy.keeper.auth import digest_identity
+from zkpy.keeper.connection import Connection
+from zkpy.keeper.requests import Request
+from zkpy.keeper.sessions import password
+from zkpy.proto import errors, opcodes
+from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
+from zkpy.proto.zxid import zxid_text
+
+if TYPE_CHECKING:
+    from zkpy.keeper.keeper import Keeper
+
+
+def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
+    """A ConnectRequest: a new session, or one to attach to (ZooKeeperServer.processConnectRequest)."""
+    try:
+        request, end = _decode_connect(frame)
+    except JuteError as error:
+        keeper.statistics.unsuccessful_handshakes += 1
+        keeper.drop(client, f"not a ConnectRequest: {error}")
+        return
+    if not keeper.throttle.admits(keeper.now_ms):
+        keeper.statistics.connections_dropped_by_throttle += 1
+        keeper.statistics.connections_rejected += 1
+        keeper.drop(client, "connection throttled")
+        return
+    keeper.statistics.connection_requests += 1
+    client.has_read_only_flag = end
+    if request.last_zxid_seen > keeper.tree.last_zxid:
+        keeper.drop(
+            client,
+            f"the client has seen zxid {zxid_text(request.last_zxid_seen)}, ours is {zxid_text(keeper.tree.last_zxid)}:"
+            " it must try another server",
+        )
+        return
+    settings = keeper.settings
+    timeout_ms = min(max(request.time_out, settings.min_session_timeout_ms), settings.max_session_timeout_ms)
+    client.timeout_ms = timeout_ms
+    keeper.sessionless.remove(client)
+    if request.session_id == 0:
+        session = keeper.sessions.open(keeper.sessions.new_id(), timeout_ms, keeper.now_ms)
+        session.connection = client
+        client.session = session
+        client.phase = connection.CONNECTING
+        create = Request(client, session.id, 0, opcodes.CREATE_SESSION, b"", (), keeper.now_ms)
+        create.txn = CreateSessionTxn(timeout_ms)
+        keeper.propose(create)
+        client.waiting.append(create)
+        return
+    found = keeper.sessions.by_id.get(request.session_id)
+    if found is not None and found.connection is not None:
+        # Whoever names the session takes its place, even with a wrong password.
+        keeper.close(found.connection)
+        found.connection = None
+    keeper.statistics.connection_revalidations += 1
+    known = found is not None and not found.is_closing and request.session_id in keeper.tree.sessions.timeouts
+    if not known or found is None or request.passwd != password(request.session_id):
+        flag = False if client.has_read_only_flag else None
+        client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
+        keeper.statistics.unsuccessful_handshakes += 1
+        keeper.close(client)
+        return
+    found.connection = client
+    client.session = found
+    keeper.sessions.expiry.touch(found, timeout_ms, keeper.now_ms)
+    client.out.append(welcome(client))
+    keeper.mark(client)
+
+
+def welcome(client: Connection) -> bytes:
+    """The ConnectResponse of a session that `client` may speak for from now on."""
+    session = client.session
+    assert session is not None
+    client.phase = connection.OPEN
+    flag = False if client.has_read_only_flag else None
+    return replies.connect_reply(client.timeout_ms, session.id, password(session.id), flag)
+
+
+def authenticate(keeper: "Keeper", client: Connection, xid: int, frame: bytes) -> None:
+    """An auth packet: answered at once, ahead of whatever waits (ZooKeeperServer.processPacket)."""
+    try:
+        packet = AuthPacket.decode(frame, 8)[0]
+    except JuteError as error:
+        keeper.drop(client, str(error))
+        return
+    settings = keeper.settings
+    if packet.scheme == "ip":
+        client.add_identity(("ip", client.ip))
+    elif packet.scheme == "digest" and settings.digest_auth_enabled and packet.auth is not None:
+        identity = digest_identity(packet.auth, settings.digest_algorithm)
+        if settings.super_digest is not None and identity[1] == settings.super_digest:
+            client.add_identity(("super", ""))
+        client.add_identity(identity)
+    else:
+        keeper.statistics.auth_failed += 1
+        keeper.note("warning", "authentication failed", client=client.address, scheme=packet.scheme)
+        client.out.append(replies.error_reply(xid, 0, errors.AUTHFAILED))
+        keeper.close(client)
+        return
+    client.out.append(replies.error_reply(xid, 0, errors.OK))
+
+
+def is_authenticated(keeper: "Keeper", client: Connection, xid: int, op: int) -> bool:
+    """With required authentication on: may this request pass? If not it is refused and the connection closed."""
+    schemes = keeper.settings.enforce_auth_schemes
+    if op in (opcodes.AUTH, opcodes.SASL) or any(scheme in schemes for scheme, _ in client.identities):
+        return True
+    client.out.append(replies.error_reply(xid, 0, errors.SESSIONCLOSEDREQUIRESASLAUTH))
+    keeper.close(client)
+    return False
+
+
+def sasl(keeper: "Keeper", client: Connection, xid: int, frame: bytes) -> None:
+    """No SASL mechanism is configured: an empty token, as Apache answers."""
+    try:
+        token = GetSASLRequest.decode(frame, 8)[0].token
+    except JuteError as error:
+        keeper.drop(client, str(error))
+        return
+    if token is None:
+        keeper.drop(client, "a SASL request without a token")
+        return
+    client.out.append(replies.reply(xid, 0, replies.NULL_BUFFER))
+
+
+def _decode_connect(frame: bytes) -> tuple[ConnectRequest, bool]:
+    """The request, and whether its client knows the readOnly flag: clients of 3.3 and before end without it."""
+    with_flag = frame + b"\0"
+    request, end = ConnectRequest.decode(with_flag, 0)
+    return request, end <= len(frame)
