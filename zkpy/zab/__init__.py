@@ -20,9 +20,12 @@ A standalone server is a quorum of one: its own synced log is the quorum, and th
 Nothing here waits, opens, reads a clock or rolls dice: words, time and finished syncs are given to `Peer`, and what is
 to be done comes out as a `Ready`. Read in this order:
 
-- `ready.py`    Ready: what the driver must do now, in order; the three rules that make the order safe
-- `peer.py`     Peer, the only door: every input, and what it means
-- `role.py`     what every role answers to; `alone.py` the one role of a standalone server
-- `history.py`  the log's tail in memory: proposed ≥ synced, proposed ≥ committed
-- `quorum.py`   who the members are, and which of them are enough; `settings.py` times and limits
+- `ready.py`     Ready: what the driver must do now, in order; the three rules that make the order safe
+- `peer.py`      Peer, the only door: every input, and what it means; the doors between the roles
+- `role.py`      what every role answers to; `alone.py`: the one role of a standalone server
+- `election.py`  Looking; `votes.py`: the order of votes
+- `leading.py`   Leading: one reign; `progress.py`: its view of one learner, and the plan DIFF, TRUNC or SNAP
+- `following.py` Learning: a follower's or an observer's part in a reign
+- `history.py`   the log's tail in memory: proposed ≥ synced, proposed ≥ committed
+- `quorum.py`    who the members are, and which of them are enough; `settings.py`: times and limits
 """
