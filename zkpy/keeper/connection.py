@@ -32,6 +32,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_known",
         "address",
         "backlog",
         "closing",
@@ -68,6 +69,8 @@ class Connection:
         self.ip = ip
         self.address = address
         self.identities: Identities = (("ip", ip),)
+        # The same, to look one up: a client may prove thousands.
+        self._known = dict.fromkeys(self.identities)
         self.phase = NEW
         self.session: Session | None = None
         self.timeout_ms = 0
@@ -116,5 +119,6 @@ class Connection:
 
     def add_identity(self, identity: Identity) -> None:
         """An auth packet succeeded; requests that arrived before it keep what they had."""
-        if identity not in self.identities:
+        if identity not in self._known:
+            self._known[identity] = None
             self.identities = (*self.identities, identity)

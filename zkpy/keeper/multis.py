@@ -6,6 +6,8 @@ What is wrong is met in Apache's order, for with several faults the first decide
 Sources: MultiOperationRecord.deserialize, Op.create, PrepRequestProcessor.getPendingChanges.
 """
 
+from struct import Struct
+from struct import error as StructError
 from typing import Any, Final
 
 from jute import JuteError
@@ -17,10 +19,11 @@ from zkpy.proto.records import (
     CreateTTLRequest,
     DeleteRequest,
     GetDataRequest,
-    MultiHeader,
     SetDataRequest,
 )
 
+#: A MultiHeader: type, done, err.
+_HEADER: Final = Struct(">i?i")
 _CREATES: Final = frozenset((opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER))
 #: What Apache's decoder understands and no multi carries out; both requests look the same.
 _READS: Final = frozenset((opcodes.GET_DATA, opcodes.GET_CHILDREN))
@@ -31,14 +34,14 @@ def decode_multi(frame: bytes) -> list[tuple[int, Any]]:
     operations: list[tuple[int, Any]] = []
     at = 8
     try:
-        head, at = MultiHeader.decode(frame, at)
-        while not head.done:
-            type_, body, at = _decode_operation(head.type, frame, at)
+        type_, done, _ = _HEADER.unpack_from(frame, at)
+        while not done:
+            type_, body, at = _decode_operation(type_, frame, at + _HEADER.size)
             operations.append((type_, body))
             if (type_ in _READS) != (operations[0][0] in _READS):
                 raise Undecodable(takes_zxid=True)
-            head, at = MultiHeader.decode(frame, at)
-    except JuteError:
+            type_, done, _ = _HEADER.unpack_from(frame, at)
+    except (JuteError, StructError):
         raise Undecodable(takes_zxid=True) from None
     # Apache stumbles over these only when it has read all of it.
     if any(type_ in _READS or body.path is None for type_, body in operations):

@@ -42,7 +42,7 @@ from zkpy.proto.records import (
 )
 from zkpy.tree import quota
 from zkpy.tree.acl import Acl
-from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
+from zkpy.tree.datatree import PROTECTED_PATHS, DataTree, PreparedMulti
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
 from zkpy.tree.txns import TXN_HEADER, encode_txn
 from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
@@ -377,10 +377,11 @@ class Preparer:
         outstanding = self.outstanding
         mark = outstanding.begin()
         txns: list[Txn] = []
+        records: list[Any] = []
         failed = False
         for type_, body in operations:
             if failed:
-                txns.append(_error(errors.RUNTIMEINCONSISTENCY))
+                txns.append(_NOT_REACHED)
                 continue
             try:
                 txn = self._multi_step(request, type_, body)
@@ -393,10 +394,12 @@ class Preparer:
                 txns.append(_error(refusal.code))
             else:
                 txns.append(Txn(type_, txn.to_bytes()))
+                records.append(txn)
         request.made = None  # there may be several, or none after all
-        if not failed:
-            outstanding.keep()
-        return MultiTxn(txns)
+        if failed:
+            return MultiTxn(txns)
+        outstanding.keep()
+        return PreparedMulti(txns, records)
 
     def _multi_step(self, request: Request, type_: int, body: Any) -> Any:
         if type_ == opcodes.SET_DATA:
@@ -477,6 +480,10 @@ def _next_version(current: int, expected: int) -> int:
 
 def _error(code: int) -> Txn:
     return Txn(opcodes.ERROR, ErrorTxn(code).to_bytes())
+
+
+#: What stands in a multi for each operation behind the one that failed.
+_NOT_REACHED: Final = _error(errors.RUNTIMEINCONSISTENCY)
 
 
 _PREPARE: Final[dict[int, Callable[[Preparer, Request], Any]]] = {

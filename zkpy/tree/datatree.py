@@ -25,6 +25,7 @@ from zkpy.proto.records import (
     MultiTxn,
     SetACLTxn,
     SetDataTxn,
+    Txn,
     TxnHeader,
 )
 from zkpy.tree import quota
@@ -61,6 +62,16 @@ class Result:
         self.path = path
         self.stat = stat
         self.results: list[Result] | None = None
+
+
+class PreparedMulti(MultiTxn):
+    """A multi that goes through, with the `records` that its parts hold as bytes: whoever prepared it has them."""
+
+    __slots__ = ("records",)
+
+    def __init__(self, txns: list[Txn], records: list[Any]) -> None:
+        super().__init__(txns)
+        self.records = records
 
 
 class DataTree:
@@ -390,22 +401,14 @@ class DataTree:
     def _apply_multi(self, header: TxnHeader, txn: MultiTxn) -> Result:
         """All operations in order with the header's zxid and time, or none of them if one is an error."""
         txns = txn.txns or []
-        failed = any(sub.type == opcodes.ERROR for sub in txns)
+        if any(sub.type == opcodes.ERROR for sub in txns):
+            return _failed_multi(header, txns)
         result = Result(header.type, 0)
         result.results = []
-        reached = False
-        for sub in txns:
-            if failed:
-                if sub.type == opcodes.ERROR:
-                    reached = True
-                    err = ErrorTxn.decode(sub.data or b"", 0)[0].err
-                else:
-                    err = errors.RUNTIMEINCONSISTENCY if reached else errors.OK
-                done = Result(opcodes.ERROR, err)
-            else:
-                record = TXN_RECORDS[sub.type].decode(sub.data or b"", 0)[0]
-                sub_header = TxnHeader(header.client_id, header.cxid, header.zxid, header.time, sub.type)
-                done = _APPLY[sub.type](self, sub_header, record)
+        records = iter(txn.records) if type(txn) is PreparedMulti else map(_decode_sub, txns)
+        for sub, record in zip(txns, records, strict=True):
+            sub_header = TxnHeader(header.client_id, header.cxid, header.zxid, header.time, sub.type)
+            done = _APPLY[sub.type](self, sub_header, record)
             result.results.append(done)
             if done.err and not result.err:
                 result.err = done.err
@@ -544,6 +547,30 @@ class DataTree:
                     self._recount(limited)
                 else:
                     todo.append(f"{at}/{name}")
+
+
+def _decode_sub(sub: Txn) -> Any:
+    return TXN_RECORDS[sub.type].decode(sub.data or b"", 0)[0]
+
+
+def _failed_multi(header: TxnHeader, txns: list[Txn]) -> Result:
+    """What a multi gives of which an operation failed: the others' codes say on which side of it they stand."""
+    result = Result(header.type, 0)
+    result.results = []
+    # Thousands of operations share one code, and then one Result.
+    passed, not_reached = Result(opcodes.ERROR, errors.OK), Result(opcodes.ERROR, errors.RUNTIMEINCONSISTENCY)
+    refused: dict[bytes | None, Result] = {}
+    for sub in txns:
+        if sub.type == opcodes.ERROR:
+            done = refused.get(sub.data)
+            if done is None:
+                done = refused[sub.data] = Result(opcodes.ERROR, _decode_sub(sub).err)
+        else:
+            done = not_reached if refused else passed
+        result.results.append(done)
+        if done.err and not result.err:
+            result.err = done.err
+    return result
 
 
 def _size(path: str, data: bytes | None) -> int:
