@@ -191,8 +191,10 @@ class Learning(Role):
         if packet.data is None or len(packet.data) < 4 or _INT.unpack_from(packet.data)[0] < PROTOCOL_VERSION:
             raise ProtocolError("LEADERINFO of an old protocol")
         self.epoch = epoch_of(packet.zxid)
-        if self.epoch < peer.accepted_epoch:
-            raise ProtocolError(f"epoch {self.epoch:#x}, but {peer.accepted_epoch:#x} is accepted already")
+        # What an observer has promised counts in no quorum, so it may go back on it: it could stay outside for ever.
+        floor = peer.current_epoch if self.is_observer else peer.accepted_epoch
+        if self.epoch < floor:
+            raise ProtocolError(f"epoch {self.epoch:#x}, but {floor:#x} is accepted already")
         # An epoch that is accepted already may be followed, but was promised once: it must not count twice.
         current = peer.current_epoch if self.epoch > peer.accepted_epoch else -1
         if self.epoch > peer.accepted_epoch:

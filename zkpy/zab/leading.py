@@ -83,7 +83,7 @@ class Leading(Role):
         super().__init__(peer)
         me = peer.settings.sid
         self.phase = DISCOVERY
-        self.epoch = peer.accepted_epoch + 1
+        self.epoch = max(peer.accepted_epoch, peer.rumoured_epoch) + 1
         #: The end of the history that this reign begins with.
         self.base = peer.history.proposed
         self._summary = (peer.current_epoch, self.base)
@@ -220,11 +220,17 @@ class Leading(Role):
         learner.sid = sid
         learner.is_observer = packet.type == packets.OBSERVERINFO
         learner.phase = INFORMED
+        accepted = epoch_of(packet.zxid)
         if self.phase == DISCOVERY:
-            self.epoch = max(self.epoch, epoch_of(packet.zxid) + 1)
+            self.epoch = max(self.epoch, accepted + 1)
             if self.peer.ensemble.has_voter(sid):
                 self.connecting.add(sid)
                 self._check_epoch()
+        elif accepted > self.epoch and self.peer.ensemble.has_voter(sid):
+            # It has promised an epoch whose leader lost, and may not follow this one. In Apache's ensembles it stays
+            # outside until the next election, one server less for the quorum; here that election comes now.
+            self.peer.rumoured_epoch = max(self.peer.rumoured_epoch, accepted)
+            self.peer.become_looking(f"the voter {sid} has accepted the epoch {accepted:#x}, after {self.epoch:#x}")
         else:
             self._offer(learner)
 

@@ -63,6 +63,7 @@ class Peer:
         "out",
         "role",
         "round",
+        "rumoured_epoch",
         "settings",
         "standing",
         "synced_token",
@@ -80,6 +81,9 @@ class Peer:
         #: The greatest epoch that a leader was promised; and the one whose history this is. Both as the disk will have
         #: them; invariant: accepted ≥ current.
         self.accepted_epoch, self.current_epoch = epochs
+        #: The greatest epoch that a voter was heard to have accepted too late: the next one must be greater. Kept in
+        #: memory only, for it is not a promise.
+        self.rumoured_epoch = 0
         #: The newest round of votes that is known of, and the vote that the last election ended with.
         self.round = 0
         self.vote = Vote(settings.sid, history.proposed, 0, self.current_epoch)
