@@ -154,7 +154,10 @@ def test_malformed_notification_is_skipped_and_the_next_one_counts() -> None:
     for message in (b"", b"x" * 27, pack(">iqqqqii", 9, 1, 1, 1, 1, 2, 0), pack(">iqqqqii", 0, 1, 1, 1, 1, 2, 77)):
         lone.peer.notified(2, message)
     lone.take()
-    assert len(lone.readied("notes")) == 4
+    lone.notify(2, 2, round=(1 << 63) - 1)
+    lone.notify(2, 2, round=-1)
+    assert len(lone.readied("notes")) == 6
+    assert lone.peer.round == 1
     lone.notify(2, 2)
     lone.wait(200)
     assert lone.standing.leader == 2

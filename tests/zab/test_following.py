@@ -91,6 +91,8 @@ def test_epoch_that_was_promised_before_is_not_promised_again() -> None:
     "packet",
     [
         (LEADERINFO, make_zxid(3, 0), VERSION),
+        (LEADERINFO, make_zxid(0x7FFFFFFF, 0), VERSION),
+        (LEADERINFO, make_zxid(-1, 0), VERSION),
         (LEADERINFO, make_zxid(9, 0), pack(">i", 1)),
         (LEADERINFO, make_zxid(9, 0)),
         (NEWLEADER, make_zxid(9, 0)),
@@ -185,6 +187,14 @@ def test_snapshot_replaces_everything_in_one_step() -> None:
     lone.receive(1, (PROPOSAL, 0x10000000A, b"x"), (COMMIT, 0x10000000A), (NEWLEADER, make_zxid(2, 0)))
     (ready,) = lone.disk
     assert (ready.restore, ready.append, ready.epochs) == ("the tree", [(0x10000000A, b"x")], (2, 2))
+
+
+def test_snapshot_of_no_zxid_or_at_the_wrong_time_breaks_the_protocol() -> None:
+    for lone, zxid in ((promised(), -1), (following(), 5), (serving(), 0x100000001)):
+        lone.peer.receive_snap(1, QuorumPacket(packets.SNAP, zxid, None, None), "the tree")
+        lone.take()
+        assert lone.standing.role == LOOKING
+        assert lone.readied("restore") == []
 
 
 @pytest.mark.parametrize("op", ["snap", "trunc", "diff"])

@@ -91,6 +91,20 @@ def test_learner_of_an_old_protocol_is_refused(data: bytes) -> None:
     assert lone.readied("close") == [1]
 
 
+def test_learner_with_the_leader_s_own_sid_is_refused() -> None:
+    lone = leading()
+    register(lone, 1, 3)
+    assert lone.readied("close") == [1]
+
+
+@pytest.mark.parametrize("accepted", [-1, 0x7FFFFFFF])
+def test_learner_whose_epoch_leaves_none_to_come_is_refused(accepted: int) -> None:
+    lone = leading()
+    register(lone, 1, 1, accepted=accepted)
+    assert lone.readied("close") == [1]
+    assert lone.disk == []
+
+
 def test_learner_that_is_ahead_is_refused_before_the_reign_is_settled() -> None:
     lone = leading(epochs=(1, 1), last=0x100000005)
     register(lone, 1, 1, accepted=1)

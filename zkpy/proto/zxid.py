@@ -10,6 +10,8 @@ from typing import Final
 
 # A leader that has used up its counters must step down: the next zxid would be another epoch's.
 COUNTER_MAX: Final = 0xFFFFFFFF
+# The greatest epoch that a zxid, a signed number, can have.
+EPOCH_MAX: Final = 0x7FFFFFFF
 
 
 def epoch_of(zxid: int) -> int:

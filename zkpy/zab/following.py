@@ -22,7 +22,7 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.notification import OBSERVING, Notification
 from zkpy.proto.packets import PROTOCOL_VERSION, encode
 from zkpy.proto.records import Id, QuorumPacket
-from zkpy.proto.zxid import epoch_of, make_zxid, zxid_text
+from zkpy.proto.zxid import EPOCH_MAX, epoch_of, make_zxid, zxid_text
 from zkpy.zab.history import Entry
 from zkpy.zab.role import Role
 
@@ -163,8 +163,9 @@ class Learning(Role):
         if link != self.link:
             return
         self._heard_ms = self.peer.now_ms
-        if self.phase != PROMISED:
-            self.peer.become_looking(f"the leader {self.leader} broke the protocol: SNAP in phase {self.phase}")
+        if self.phase != PROMISED or packet.zxid < 0:
+            what = f"SNAP {zxid_text(packet.zxid)} in phase {self.phase}"
+            self.peer.become_looking(f"the leader {self.leader} broke the protocol: {what}")
             return
         self._snapshot = snapshot
         self._base = self.reached = packet.zxid
@@ -191,6 +192,8 @@ class Learning(Role):
         if packet.data is None or len(packet.data) < 4 or _INT.unpack_from(packet.data)[0] < PROTOCOL_VERSION:
             raise ProtocolError("LEADERINFO of an old protocol")
         self.epoch = epoch_of(packet.zxid)
+        if self.epoch == EPOCH_MAX:
+            raise ProtocolError("the last epoch of all, which no leader could follow")
         # What an observer has promised counts in no quorum, so it may go back on it: it could stay outside for ever.
         floor = peer.current_epoch if self.is_observer else peer.accepted_epoch
         if self.epoch < floor:

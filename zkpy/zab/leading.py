@@ -20,7 +20,7 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.notification import LEADING, LOOKING, Notification
 from zkpy.proto.packets import PROTOCOL_VERSION, encode
 from zkpy.proto.records import QuorumPacket
-from zkpy.proto.zxid import COUNTER_MAX, counter_of, epoch_of, make_zxid, zxid_text
+from zkpy.proto.zxid import COUNTER_MAX, EPOCH_MAX, counter_of, epoch_of, make_zxid, zxid_text
 from zkpy.zab.history import Entry
 from zkpy.zab.progress import (
     ACTIVE,
@@ -212,6 +212,11 @@ class Leading(Role):
         sid, version, config_version = _LEARNER_INFO.unpack_from(data)
         if version < PROTOCOL_VERSION:
             raise ProtocolError(f"a learner of protocol version {version:#x}")
+        if sid == self.peer.settings.sid:
+            raise ProtocolError(f"a learner with this server's own sid, {sid}")
+        accepted = epoch_of(packet.zxid)
+        if not 0 <= accepted < EPOCH_MAX:
+            raise ProtocolError(f"a learner that has accepted the epoch {accepted:#x}")
         if config_version > self.peer.ensemble.version:
             raise ProtocolError(f"the learner {sid} has a later configuration, {config_version:#x}")
         for other in list(self.learners.values()):
@@ -220,7 +225,6 @@ class Leading(Role):
         learner.sid = sid
         learner.is_observer = packet.type == packets.OBSERVERINFO
         learner.phase = INFORMED
-        accepted = epoch_of(packet.zxid)
         if self.phase == DISCOVERY:
             self.epoch = max(self.epoch, accepted + 1)
             if self.peer.ensemble.has_voter(sid):

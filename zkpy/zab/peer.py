@@ -32,6 +32,9 @@ from zkpy.zab.role import Role
 from zkpy.zab.settings import Settings
 from zkpy.zab.votes import Vote
 
+#: Rounds are counted from 1; one that leaves no room to count on is nobody's.
+ROUND_MAX: Final = 1 << 62
+
 _ALONE: Final = Ensemble(Majority((1,)), frozenset(), b"")
 
 
@@ -169,6 +172,8 @@ class Peer:
         """A message of the election port has come from this peer; its length is taken off, all else unchecked."""
         try:
             notification = Notification.decode(message)
+            if not 0 <= notification.election_epoch < ROUND_MAX:
+                raise ProtocolError(f"a notification of round {notification.election_epoch:#x}")
         except ProtocolError as error:
             self.note("warning", "notification skipped", sid=sid, why=str(error))
             return
