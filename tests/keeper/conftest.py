@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.keeper.ensemble import Ensemble
 from tests.keeper.harness import Client, World
 
 
@@ -19,3 +20,11 @@ def world() -> Iterator[World]:
 def client(world: World) -> Client:
     """A client of that server with a session."""
     return world.client()
+
+
+@pytest.fixture
+def ensemble() -> Iterator[Ensemble]:
+    """A leader and two followers with default settings."""
+    made = Ensemble()
+    yield made
+    made.check()

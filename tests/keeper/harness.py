@@ -43,6 +43,7 @@ from zkpy.proto.records import (
 from zkpy.replica import Replica
 from zkpy.tree.datatree import DataTree
 from zkpy.tree.txns import decode_txn
+from zkpy.zab.peer import Peer
 
 _HEADER = Struct(">ii")
 _REPLY = Struct(">iqi")
@@ -320,12 +321,12 @@ def check_op(path: str, version: int = -1) -> tuple[int, Record]:
 class World:
     """A server without I/O, and its clients."""
 
-    def __init__(self, tree: DataTree | None = None, **settings: Any) -> None:
+    def __init__(self, tree: DataTree | None = None, peer: Peer | None = None, **settings: Any) -> None:
         self.now_ms = START_MS
         self.wall_ms = WALL_MS
         self.tree = tree if tree is not None else DataTree()
         self.keeper = Keeper(self.tree, Settings(**settings), self.now_ms, self.wall_ms)
-        self.replica = Replica(self.keeper)
+        self.replica = Replica(self.keeper, peer)
         self.clients: dict[Connection, Client] = {}
         #: (zxid, txn bytes) of everything that was to be logged, in order
         self.log: list[tuple[int, bytes]] = []
@@ -360,10 +361,7 @@ class World:
                 self._unsynced = ready.token
                 if not self.holds_log:
                     self.replica.synced(ready.token)
-                continue
-            if ready.committed:
-                continue
-            if not self._deliver():
+            if not ready and not self._deliver():
                 return
 
     def sync(self) -> None:
@@ -394,7 +392,7 @@ class World:
         """Assert every invariant, and that nothing outstanding is left of what is applied."""
         self.tree.check()
         self.keeper.watches.check()
-        if not self.keeper.in_flight:
+        if not self.keeper.in_flight and self.keeper.learning is None:
             assert not self.keeper.outstanding.shadows
             assert not self.keeper.outstanding.changes
             assert self.keeper.outstanding.digest == self.tree.digest

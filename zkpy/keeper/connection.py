@@ -1,7 +1,8 @@
 """One client connection, without its socket: bytes that arrived, frames that wait, packets to send.
 
     NEW ──ConnectRequest──→ CONNECTING ──createSession applied──→ OPEN ──→ CLOSED
-     └──────────────re-attach to a live session──────────────────↗
+     ├──────────────re-attach to a live session──────────────────↗
+     └──the same at a learner──→ ATTACHING ──the leader says yes─↗
 
 The order of answers is kept in `waiting`: it holds every request that is not answered yet, oldest first. While it is
 empty a read is answered at once; behind a write that is in flight it waits its turn, so that a session sees its own
@@ -22,6 +23,7 @@ NEW: Final = 0
 CONNECTING: Final = 1
 OPEN: Final = 2
 CLOSED: Final = 3
+ATTACHING: Final = 4
 
 
 class Connection:

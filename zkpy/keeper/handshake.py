@@ -1,7 +1,8 @@
 """The beginning of a connection: shaking hands, and proving who one is.
 
     ConnectRequest ─┬─ session 0: a new session, answered when its createSession is applied
-                    └─ a session: its old connection is closed, then password and life are checked
+                    └─ a session: its old connection is closed, then password and life are checked,
+                       the latter on a learner by its leader
     auth, sasl      answered at once, ahead of whatever waits
 
 Checks come in Apache's order. Whoever may not stay is answered (or not) as Apache does, and closed.
@@ -15,7 +16,7 @@ from zkpy.keeper import connection, replies
 from zkpy.keeper.auth import digest_identity
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.requests import Request
-from zkpy.keeper.sessions import password
+from zkpy.keeper.sessions import OWN, Session, password
 from zkpy.proto import errors, opcodes
 from zkpy.proto.records import AuthPacket, ConnectRequest, CreateSessionTxn, GetSASLRequest
 from zkpy.proto.zxid import zxid_text
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     """A ConnectRequest: a new session, or one to attach to (ZooKeeperServer.processConnectRequest)."""
+    if not keeper.is_serving:
+        keeper.statistics.closed_not_serving += 1
+        keeper.close(client)
+        return
     try:
         request, end = _decode_connect(frame)
     except JuteError as error:
@@ -49,35 +54,63 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     settings = keeper.settings
     timeout_ms = min(max(request.time_out, settings.min_session_timeout_ms), settings.max_session_timeout_ms)
     client.timeout_ms = timeout_ms
-    keeper.sessionless.remove(client)
     if request.session_id == 0:
-        session = keeper.sessions.open(keeper.sessions.new_id(), timeout_ms, keeper.now_ms)
-        session.connection = client
-        client.session = session
-        client.phase = connection.CONNECTING
-        create = Request(client, session.id, 0, opcodes.CREATE_SESSION, b"", (), keeper.now_ms)
-        create.txn = CreateSessionTxn(timeout_ms)
-        keeper.propose(create)
-        client.waiting.append(create)
+        _open(keeper, client)
         return
-    found = keeper.sessions.by_id.get(request.session_id)
+    session_id = request.session_id
+    found = keeper.sessions.by_id.get(session_id)
     if found is not None and found.connection is not None:
         # Whoever names the session takes its place, even with a wrong password.
         keeper.close(found.connection)
         found.connection = None
     keeper.statistics.connection_revalidations += 1
-    known = found is not None and not found.is_closing and request.session_id in keeper.tree.sessions.timeouts
-    if not known or found is None or request.passwd != password(request.session_id):
-        flag = False if client.has_read_only_flag else None
-        client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
-        keeper.statistics.unsuccessful_handshakes += 1
-        keeper.close(client)
-        return
-    found.connection = client
-    client.session = found
-    keeper.sessions.expiry.touch(found, timeout_ms, keeper.now_ms)
+    if request.passwd != password(session_id):
+        refuse(keeper, client)
+    elif keeper.learning is not None:
+        keeper.learning.ask(client, session_id)
+    elif found is None or found.is_closing or session_id not in keeper.tree.sessions.timeouts:
+        refuse(keeper, client)
+    else:
+        found.owner = OWN
+        keeper.sessions.expiry.touch(found, timeout_ms, keeper.now_ms)
+        attach(keeper, client, found)
+
+
+def _open(keeper: "Keeper", client: Connection) -> None:
+    """A new session: answered when its createSession is applied."""
+    keeper.sessionless.remove(client)
+    sessions = keeper.sessions
+    session_id = sessions.new_id(keeper.tree.sessions.timeouts)
+    if keeper.learning is None:
+        session = sessions.open(session_id, client.timeout_ms, keeper.now_ms)
+    else:
+        session = sessions.adopt(session_id, client.timeout_ms)
+    session.connection = client
+    client.session = session
+    client.phase = connection.CONNECTING
+    create = Request(client, session_id, 0, opcodes.CREATE_SESSION, b"", (), keeper.now_ms)
+    create.txn = CreateSessionTxn(client.timeout_ms)
+    keeper.submit(create)
+    client.waiting.append(create)
+
+
+def attach(keeper: "Keeper", client: Connection, session: Session) -> None:
+    """`client` may go on with a session that lives; whoever spoke for it until now is closed."""
+    if session.connection is not None:
+        keeper.close(session.connection)
+    keeper.sessionless.remove(client)
+    session.connection = client
+    client.session = session
     client.out.append(welcome(client))
     keeper.mark(client)
+
+
+def refuse(keeper: "Keeper", client: Connection) -> None:
+    """The session that `client` wants to continue is not there, or is not his."""
+    flag = False if client.has_read_only_flag else None
+    client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
+    keeper.statistics.unsuccessful_handshakes += 1
+    keeper.close(client)
 
 
 def welcome(client: Connection) -> bytes:

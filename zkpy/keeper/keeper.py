@@ -9,6 +9,7 @@ that shows the change.
 """
 
 from collections import deque
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
@@ -18,8 +19,10 @@ from zkpy.keeper.auth import AclRules, permits
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.expiry import ExpiryQueue
 from zkpy.keeper.host import Host
+from zkpy.keeper.leading import Leading
+from zkpy.keeper.learning import Learning
 from zkpy.keeper.outstanding import Outstanding
-from zkpy.keeper.prepare import WRITES, Preparer
+from zkpy.keeper.prepare import CLIENT_WRITES, Preparer
 from zkpy.keeper.reads import READS, Reads
 from zkpy.keeper.reaper import Reaper
 from zkpy.keeper.requests import Refusal, Request
@@ -29,14 +32,19 @@ from zkpy.keeper.statistics import Statistics
 from zkpy.keeper.throttle import ConnectionThrottle
 from zkpy.proto import errors, opcodes
 from zkpy.proto.errors import ProtocolError
+from zkpy.proto.notification import FOLLOWING, LEADING, LOOKING, OBSERVING
 from zkpy.proto.paths import namespace_of
+from zkpy.proto.zxid import make_zxid
 from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
 _INT: Final = Struct(">i")
-#: Writes that clients may send; the server makes the others itself.
-_CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}
+#: In an ensemble a sync has to ask the others, so it is a read no more.
+_MEMBER_READS: Final = {op: handler for op, handler in READS.items() if op != opcodes.SYNC}
+_MEMBER_WRITES: Final = CLIENT_WRITES | {opcodes.SYNC}
+
+_ROLES: Final = {LOOKING: "looking", FOLLOWING: "follower", LEADING: "leader", OBSERVING: "observer"}
 
 _WRITE_NAMES: Final = {
     opcodes.CREATE: "CREA",
@@ -55,6 +63,8 @@ _WRITE_NAMES: Final = {
 #: How much may be ready to send on one connection before its next requests wait: a client that asks for a thousand
 #: large answers in one packet costs this much memory, not a thousand answers'.
 OUT_LIMIT: Final = 1 << 20
+#: How many requests may wait for the leader's word on their session; clients send none before they have it.
+BACKLOG_LIMIT: Final = 1000
 #: An answer from this size on is counted against OUT_LIMIT at once; smaller ones after every _CHUNK requests.
 _LARGE: Final = 1 << 14
 _CHUNK: Final = 64
@@ -68,24 +78,16 @@ class Keeper:
 
     def __init__(self, tree: DataTree, settings: Settings, now_ms: int, wall_ms: int, host: Host | None = None) -> None:
         """Serve `tree`, whose sessions get a full timeout from now."""
-        self.tree = tree
         self.settings = settings
         self.now_ms = now_ms
         self.wall_ms = wall_ms
         self.statistics = Statistics(now_ms)
         self.watches: Watches[Connection] = Watches()
-        self.outstanding = Outstanding(tree)
         self.sessions = LiveSessions(settings.server_id, settings.tick_time_ms, wall_ms)
+        self._serve_tree(tree)
         self.sessions.restore(tree.sessions.timeouts.items(), now_ms)
-        self.preparer = Preparer(
-            tree,
-            self.outstanding,
-            self.sessions,
-            AclRules(digest_enabled=settings.digest_auth_enabled),
-            settings,
-        )
-        self.reads = Reads(tree, self.watches, settings)
-        self.reaper = Reaper(tree, settings, now_ms)
+        #: None on a learner: the leader reaps.
+        self.reaper: Reaper | None = Reaper(tree, settings, now_ms)
         self.throttle = ConnectionThrottle(
             settings.throttle_tokens, settings.throttle_fill_ms, settings.throttle_fill_count, now_ms
         )
@@ -95,6 +97,16 @@ class Keeper:
         self.trace_mask = commands.TRACE_MASK
         #: What this server is, for four-letter words and metrics.
         self.role = "standalone"
+        #: May clients be served?
+        self.is_serving = True
+        #: What this server does as a member of an ensemble, one of the two; neither for a server that is alone.
+        self.leading: Leading | None = None
+        self.learning: Learning | None = None
+        #: Where writes go: to be judged here, or to the leader.
+        self.submit: Callable[[Request], None] = self.propose
+        # By opcode: what is answered from the tree, and what `submit` takes.
+        self._reads = READS
+        self._writes = CLIENT_WRITES
         self.connections: dict[Connection, None] = {}
         # Connections that have no session yet, by when they must have one; and those that are closing.
         self.sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
@@ -111,6 +123,53 @@ class Keeper:
         self.dirty: list[Connection] = []
         #: Lines for the log; the caller takes the list.
         self.notes: list[Note] = []
+
+    def _serve_tree(self, tree: DataTree) -> None:
+        settings = self.settings
+        self.tree = tree
+        self.outstanding = Outstanding(tree)
+        rules = AclRules(digest_enabled=settings.digest_auth_enabled)
+        self.preparer = Preparer(tree, self.outstanding, self.sessions, rules, settings)
+        self.reads = Reads(tree, self.watches, settings)
+
+    # --- the ensemble ------------------------------------------------------------------------------------------
+
+    def stand(self, role: int, is_serving: bool, epoch: int) -> None:
+        """This member's standing has changed: what was under way is forgotten, and sessions are as the tree says.
+
+        `role`: a state of `zkpy.proto.notification`; `epoch`: its leader's. As long as it does not serve, it has no
+        clients, and its tree may be replaced (`install`).
+        """
+        is_leader = role == LEADING and is_serving
+        self.is_serving = is_serving and (not is_leader or self.settings.leader_serves)
+        self.role = _ROLES[role]
+        if not self.is_serving:
+            for client in list(self.connections):
+                client.is_abandoned = True
+                self.close(client)
+        self.in_flight.clear()
+        self.proposals = []
+        self._large_bytes = 0
+        self._reads, self._writes = _MEMBER_READS, _MEMBER_WRITES
+        self.sessions.clear()
+        self.sessions.unknown_code = errors.SESSIONEXPIRED
+        self._serve_tree(self.tree)
+        if is_leader:
+            self.leading, self.learning = Leading(self), None
+            self.submit = self.leading.submit
+            self.reaper = Reaper(self.tree, self.settings, self.now_ms)
+            self.sessions.restore(self.tree.sessions.timeouts.items(), self.now_ms)
+            self.next_zxid = make_zxid(epoch, 1)
+        else:
+            self.leading, self.learning = None, Learning(self)
+            self.submit = self.learning.submit
+            self.reaper = None
+
+    def install(self, tree: DataTree) -> None:
+        """A snapshot from the leader, or what is left of a history that was cut, takes the place of the tree."""
+        assert not self.is_serving, "clients have seen the old tree"
+        assert self.leading is None
+        self._serve_tree(tree)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -135,15 +194,16 @@ class Keeper:
                 continue
             self.statistics.sessionless_expired += 1
             self.drop(idle, "no session was set up in time")
-        for path in self.reaper.due(now_ms, self.wall_ms):
-            self.propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
+        if self.reaper is not None:
+            for path in self.reaper.due(now_ms, self.wall_ms):
+                self.propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
 
     def deadline_ms(self) -> int | None:
         """When `wake` has something to do, on the clock of `begin`; None for never."""
         deadlines = (
             self.sessions.expiry.next_deadline(),
             self.sessionless.next_deadline(),
-            self.reaper.deadline_ms(),
+            self.reaper.deadline_ms() if self.reaper is not None else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -194,6 +254,8 @@ class Keeper:
         if frames:
             if client.backlog:
                 client.backlog += frames
+                if client.phase == connection.ATTACHING and len(client.backlog) > BACKLOG_LIMIT:
+                    self.drop(client, f"more than {BACKLOG_LIMIT} requests before it has its session")
             elif len(frames) == 1 and client.phase == connection.OPEN:
                 self._take_chunk(client, frames)
             else:
@@ -237,7 +299,7 @@ class Keeper:
 
     def resume(self, client: Connection) -> None:
         """What was ready to send has been sent: go on with the requests that had to wait for that."""
-        self._answer_waiting(client)
+        self.answer_waiting(client)
         if client.backlog and not client.closing:
             frames = client.backlog
             client.backlog = []
@@ -247,7 +309,7 @@ class Keeper:
         """Take requests in order; those that would make too much to send stay behind in the backlog."""
         at = 0
         while at < len(frames) and not client.closing:
-            if at and client.out_size() > OUT_LIMIT:
+            if client.phase == connection.ATTACHING or (at and client.out_size() > OUT_LIMIT):
                 client.backlog = frames[at:]
                 return
             at += self._take_chunk(client, frames[at : at + _CHUNK] if at or len(frames) > _CHUNK else frames)
@@ -257,6 +319,7 @@ class Keeper:
         waiting = client.waiting
         out = client.out
         tree = self.tree
+        reads = self._reads
         answered = taken = silent = 0
         xid = op = 0
         name = client.last_op
@@ -264,7 +327,7 @@ class Keeper:
             taken += 1
             if client.phase == connection.NEW:
                 handshake.connect(self, client, frame)
-                if client.closing:
+                if client.closing or client.phase == connection.ATTACHING:
                     break
                 continue
             if len(frame) < 8:
@@ -276,7 +339,7 @@ class Keeper:
                 break  # whatever follows a close is dropped without a reply
             if self.settings.enforce_auth_schemes and not handshake.is_authenticated(self, client, xid, op):
                 break
-            read = READS.get(op)
+            read = reads.get(op)
             if read is not None:
                 if waiting:
                     waiting.append(Request(client, client.session_id, xid, op, frame, client.identities, self.now_ms))
@@ -295,7 +358,7 @@ class Keeper:
                     out.append(replies.reply(xid, tree.last_zxid, body))
                     if len(body) >= _LARGE:
                         break
-            elif op in _CLIENT_WRITES:
+            elif op in self._writes:
                 self._write(client, xid, op, frame)
                 if client.closing:
                     break
@@ -331,6 +394,9 @@ class Keeper:
         """Its client was heard of; until `touch_again_ms` hearing more of it would not change the deadline."""
         session = client.session
         if session is not None and not session.is_closing:
+            if self.learning is not None:
+                self.learning.touch(session.id, client.timeout_ms)
+                return
             deadline_ms = self.sessions.expiry.touch(session, client.timeout_ms, self.now_ms)
             client.touch_again_ms = deadline_ms - client.timeout_ms
 
@@ -367,7 +433,7 @@ class Keeper:
         session = client.session
         session_id = session.id if session is not None else 0
         request = Request(client, session_id, xid, op, frame, client.identities, self.now_ms)
-        self.propose(request)
+        self.submit(request)
         if request.error:
             if self._large_bytes:
                 self._release(request)
@@ -393,8 +459,20 @@ class Keeper:
                     counts[namespace] = counts.get(namespace, 0) + 1
             self.preparer.quota_notes.clear()
 
+    def propose_error(self, request: Request, code: int) -> None:
+        """Propose that a write which has come from elsewhere failed: who sent it waits for its txn."""
+        request.zxid = self.next_zxid
+        request.time = self.wall_ms
+        self.preparer.refuse(request, code)
+        self.next_zxid += 1
+        self.proposals.append((request.zxid, request.entry))
+        self.in_flight.append(request)
+
     def committed(self, entries: list[tuple[int, bytes]]) -> None:
         """These txns are decided: apply them in order, fire watches, answer whoever waits here for them."""
+        if self.learning is not None:
+            self.learning.committed(entries)
+            return
         in_flight = self.in_flight
         now_ms = self.now_ms
         oldest_ms = latency_ms = now_ms - in_flight[0].received_ms
@@ -403,7 +481,7 @@ class Keeper:
             request = in_flight.popleft()
             assert request.zxid == zxid, f"{_hex(zxid)} committed, {_hex(request.zxid)} is next"
             latency_ms = now_ms - request.received_ms
-            if self._apply(request, latency_ms):
+            if self.apply(request, latency_ms):
                 count += 1
                 total_ms += latency_ms
         self.outstanding.applied(entries[-1][0])
@@ -414,7 +492,7 @@ class Keeper:
             statistics.add_latencies(total_ms, count, latency_ms, oldest_ms)
             statistics.observe_range("updatelatency", total_ms, count, latency_ms, oldest_ms)
 
-    def _apply(self, request: Request, latency_ms: int) -> bool:
+    def apply(self, request: Request, latency_ms: int) -> bool:
         """Apply one txn and do all that follows from it. True if a client here was answered."""
         tree = self.tree
         watches = self.watches
@@ -439,7 +517,7 @@ class Keeper:
             client.waiting.popleft()
             self._answer_write(client, request, request.type, result, latency_ms)
             if client.waiting:
-                self._answer_waiting(client)
+                self.answer_waiting(client)
         if ended is not None and ended.connection is not None:
             if client is None:  # it expired: whoever was silent for so long is not waited for
                 ended.connection.is_abandoned = True
@@ -465,6 +543,9 @@ class Keeper:
             packet = replies.reply(request.cxid, zxid, result.stat)
         elif type_ == opcodes.CREATE and not result.err:
             packet = replies.path_reply(request.cxid, zxid, result.path or "")
+        elif result.err == errors.SESSIONMOVED:
+            self.close(client)  # without a word: the session goes on elsewhere
+            return
         elif result.err and type_ != opcodes.MULTI:
             packet = replies.error_reply(request.cxid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:
@@ -484,7 +565,7 @@ class Keeper:
         if len(request.frame) > self.settings.large_request_threshold:
             self._large_bytes -= len(request.frame)
 
-    def _answer_waiting(self, client: Connection) -> None:
+    def answer_waiting(self, client: Connection) -> None:
         """Answer what waited for a write, up to the next one that is in flight."""
         waiting = client.waiting
         size = 0

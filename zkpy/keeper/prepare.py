@@ -93,11 +93,11 @@ class Preparer:
         try:
             request.txn = _PREPARE[request.op](self, request)
         except Refusal as refusal:
-            self._refuse(request, refusal.code)
+            self.refuse(request, refusal.code)
             return True
         except (JuteError, Undecodable) as error:
             if isinstance(error, Undecodable) and error.takes_zxid:
-                self._refuse(request, errors.MARSHALLINGERROR)
+                self.refuse(request, errors.MARSHALLINGERROR)
                 return True
             request.zxid = 0
             request.error = errors.MARSHALLINGERROR
@@ -110,7 +110,8 @@ class Preparer:
             request.entry = encode_txn(request, request.txn, None)
         return True
 
-    def _refuse(self, request: Request, code: int) -> None:
+    def refuse(self, request: Request, code: int) -> None:
+        """Make the request's txn, whose zxid and time are set, an error txn."""
         request.type = opcodes.ERROR
         request.txn = ErrorTxn(code)
         request.entry = encode_txn(request, request.txn, None)
@@ -502,3 +503,5 @@ _PREPARE: Final[dict[int, Callable[[Preparer, Request], Any]]] = {
 }
 #: Opcodes that go through the log.
 WRITES: Final = frozenset(_PREPARE)
+#: Those that clients may send; the server makes the others itself.
+CLIENT_WRITES: Final = WRITES - {opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER}

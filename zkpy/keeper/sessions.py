@@ -5,7 +5,7 @@ is here from the moment its createSession is proposed until its closeSession is 
 Sources: SessionTrackerImpl, ZooKeeperServer.generatePasswd.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from struct import pack
 from typing import TYPE_CHECKING, Final
 
@@ -16,41 +16,59 @@ from zkpy.tree.znode import CONTAINER_OWNER
 if TYPE_CHECKING:
     from zkpy.keeper.connection import Connection
 
+#: The owner of sessions that act through this server itself; others are links of learners.
+OWN: Final = 0
+
 _SECRET: Final = 0xB3415C00
 _MULTIPLIER: Final = 0x5DEECE66D
 _MASK_48: Final = (1 << 48) - 1
 
 
 class Session:
-    """One live session. `connection` is None while no client is attached to it here."""
+    """One live session. `connection` is None while no client is attached to it here.
 
-    __slots__ = ("connection", "id", "is_closing", "timeout_ms")
+    `owner` is for the leader to know through which of its learners the session acts; None until it does.
+    """
+
+    __slots__ = ("connection", "id", "is_closing", "owner", "timeout_ms")
 
     def __init__(self, session_id: int, timeout_ms: int) -> None:
         self.id = session_id
         self.timeout_ms = timeout_ms
         self.connection: Connection | None = None
         self.is_closing = False
+        self.owner: int | None = None
 
 
 class LiveSessions:
-    """Session id → session, and their deadlines."""
+    """Session id → session, and their deadlines.
 
-    __slots__ = ("_next_id", "by_id", "expiry")
+    On a learner only the sessions that are or were attached here, and without deadlines: the leader decides over them.
+    """
+
+    __slots__ = ("_next_id", "by_id", "expiry", "unknown_code")
 
     def __init__(self, server_id: int, tick_ms: int, wall_ms: int) -> None:
         self.by_id: dict[int, Session] = {}
         self.expiry: ExpiryQueue[Session] = ExpiryQueue(tick_ms)
         self._next_id = first_session_id(server_id, wall_ms)
+        #: What requests of a session that is not here get.
+        self.unknown_code = errors.UNKNOWNSESSION
+
+    def clear(self) -> None:
+        """Forget all sessions, but not which ids were given away."""
+        self.by_id.clear()
+        for session in list(self.expiry.deadlines):
+            self.expiry.remove(session)
 
     def restore(self, timeouts: Iterable[tuple[int, int]], now_ms: int) -> None:
         """Take over the sessions of a data directory, each with a full timeout from now."""
         for session_id, timeout_ms in timeouts:
             self.open(session_id, timeout_ms, now_ms)
 
-    def new_id(self) -> int:
-        """An id that no session has."""
-        while self._next_id in self.by_id or self._next_id in (0, CONTAINER_OWNER):
+    def new_id(self, taken: Container[int]) -> int:
+        """An id that no session has, neither here nor among `taken`."""
+        while self._next_id in self.by_id or self._next_id in taken or self._next_id in (0, CONTAINER_OWNER):
             self._next_id += 1
         session_id = self._next_id
         self._next_id += 1
@@ -60,6 +78,11 @@ class LiveSessions:
         """Start following a session."""
         session = self.by_id[session_id] = Session(session_id, timeout_ms)
         self.expiry.touch(session, timeout_ms, now_ms)
+        return session
+
+    def adopt(self, session_id: int, timeout_ms: int) -> Session:
+        """Know a session that somebody else lets expire."""
+        session = self.by_id[session_id] = Session(session_id, timeout_ms)
         return session
 
     def set_closing(self, session_id: int) -> None:
@@ -80,7 +103,7 @@ class LiveSessions:
         """0 if the session may act, else the error code that its requests get (SessionTracker.checkSession)."""
         session = self.by_id.get(session_id)
         if session is None:
-            return errors.UNKNOWNSESSION
+            return self.unknown_code
         return errors.SESSIONEXPIRED if session.is_closing else 0
 
 

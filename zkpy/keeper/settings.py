@@ -8,6 +8,7 @@ class Settings:
     """Limits and switches of the service. Times in milliseconds, sizes in bytes; 0 or -1 means off where it says so."""
 
     server_id: int = 1  # myid; a standalone server makes its session ids as server 1
+    leader_serves: bool = True  # leaderServes: are clients served here while this server leads?
     tick_time_ms: int = 3000  # tickTime
     min_session_timeout_ms: int = 6000  # minSessionTimeout
     max_session_timeout_ms: int = 60000  # maxSessionTimeout

@@ -31,6 +31,7 @@ class Statistics:
         self.connections_rejected = 0
         self.connections_dropped_by_throttle = 0
         self.sessionless_expired = 0
+        self.closed_not_serving = 0
         self.stale_sessions_expired = 0
         self.unsuccessful_handshakes = 0
         self.large_requests_rejected = 0
@@ -83,6 +84,7 @@ class Statistics:
             "connection_request_count": self.connection_requests,
             "snap_count": self.snapshots,
             "stale_sessions_expired": self.stale_sessions_expired,
+            "cnxn_closed_without_zk_server_running": self.closed_not_serving,
         }
 
     def add_latency(self, latency_ms: int, count: int = 1) -> None:
