@@ -24,6 +24,7 @@ from zkpy.storage.recover import Recovered, recover
 from zkpy.storage.snapshots import SnapshotWriter, find_snapshots, write_snapshot
 from zkpy.storage.txnlog import TxnLog
 from zkpy.tree.datatree import DataTree
+from zkpy.zab.ready import Ready
 
 
 @attrs.frozen
@@ -54,6 +55,8 @@ class Store:
     def __init__(self, options: StoreOptions, progress: Callable[[int], None] = lambda replayed: None) -> None:
         """Recover the directory. Raises StorageError if it cannot be used."""
         self.options = options
+        #: A member's; None for a standalone server, which keeps none.
+        self.epochs: Epochs | None = None
         self._locks: list[int] = []
         # Members of an ensemble must not all take their snapshots at once.
         self._random = random.Random(os.urandom(8))
@@ -84,9 +87,33 @@ class Store:
 
     # --- a member's history ------------------------------------------------------------------------------------
 
-    def epochs(self) -> Epochs:
-        """The epoch files, there from now on. Raises StorageError if they cannot be."""
-        return Epochs(self.snap_dir, self.tree.last_zxid)
+    def open_epochs(self) -> Epochs:
+        """The epoch files, there from now on: this is a member's directory. Raises StorageError if it cannot be."""
+        self.epochs = Epochs(self.snap_dir, self.tree.last_zxid)
+        return self.epochs
+
+    def carry_out(self, ready: Ready) -> None:
+        """Do a Ready's disk work in its order; durable when this returns. Nothing else may be written meanwhile.
+
+        Raises OSError, after which nobody knows what is on disk, and StorageError.
+        """
+        epochs = self.epochs
+        if ready.epochs is not None:
+            assert epochs is not None, "epochs of a server that is no member"
+            if ready.epochs[0] > epochs.accepted:
+                epochs.write(ready.epochs[0], epochs.current)
+            if ready.append or ready.restore is not None:
+                epochs.announce(ready.epochs[1])
+        if ready.restore is not None:
+            assert isinstance(ready.restore, DataTree)
+            self.restore(ready.restore)
+        if ready.truncate >= 0:
+            self.truncate(ready.truncate)
+        if ready.append:
+            self.log.extend(ready.append)
+            self.log.commit(self.log.take())
+        if ready.epochs is not None and epochs is not None:
+            epochs.write(*ready.epochs)
 
     def tail(self, count: int) -> list[Entry]:
         """The last txns of the log, without a hole, at most `count`."""

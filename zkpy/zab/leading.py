@@ -48,7 +48,6 @@ SYNCHRONIZATION: Final = 2
 BROADCAST: Final = 3
 
 _INT: Final = Struct(">i")
-_LONG: Final = Struct(">q")
 _LEARNER_INFO: Final = Struct(">qiq")
 _REQUEST: Final = Struct(">qii")
 _SESSION: Final = Struct(">qi")
@@ -256,15 +255,15 @@ class Leading(Role):
         """ACKEPOCH: it will not follow an older leader any more; and this is how far its history goes."""
         if packet.data is None or len(packet.data) < 4:
             raise ProtocolError("ACKEPOCH without an epoch")
-        learner.current_epoch = _INT.unpack_from(packet.data)[0]
+        current_epoch: int = _INT.unpack_from(packet.data)[0]
         learner.ack_epoch_zxid = packet.zxid
         if self.phase != PROMISE:
             self._synchronize(learner)
             return
-        if learner.current_epoch != -1:
-            if (learner.current_epoch, packet.zxid) > self._summary:
+        if current_epoch != -1:
+            if (current_epoch, packet.zxid) > self._summary:
                 raise ProtocolError(
-                    f"the learner is ahead of its leader: epoch {learner.current_epoch:#x}, {zxid_text(packet.zxid)}"
+                    f"the learner is ahead of its leader: epoch {current_epoch:#x}, {zxid_text(packet.zxid)}"
                 )
             if packet.zxid != -1 and self.peer.ensemble.has_voter(learner.sid):
                 self.promised.add(learner.sid)

@@ -91,7 +91,6 @@ class Progress:
     __slots__ = (
         "ack_epoch_zxid",
         "acked",
-        "current_epoch",
         "deadline_tick",
         "heard_ms",
         "is_observer",
@@ -110,8 +109,7 @@ class Progress:
         self.sid = -1 << 63
         self.is_observer = False
         self.phase = CONNECTED
-        #: What ACKEPOCH said.
-        self.current_epoch = -1
+        #: The last txn of its history, as ACKEPOCH said.
         self.ack_epoch_zxid = -1
         #: The last txn that it has acknowledged, and with it all before.
         self.acked = -1
