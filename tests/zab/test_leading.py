@@ -287,10 +287,14 @@ def test_log_that_does_not_reach_the_learner_is_no_use(entries: list[Entry] | No
     assert lone.heard(2) == ["SNAP 0x100000006", "NEWLEADER 0x100000000"]
 
 
-def test_gap_that_shows_late_ends_the_link_and_the_next_time_a_snapshot_is_sent() -> None:
+@pytest.mark.parametrize("is_end", [True, False])
+@pytest.mark.parametrize("entries", [None, txns(0x100000003, 0x100000003), txns(0x100000004, 0x100000005)])
+def test_gap_that_shows_late_ends_the_link_and_the_next_time_a_snapshot_is_sent(
+    entries: list[Entry] | None, is_end: bool
+) -> None:
     lone = reading(0x100000002)
     lone.peer.log_read(2, txns(0x100000002, 0x100000003), False)
-    lone.peer.log_read(2, txns(0x100000003, 0x100000003), True)
+    lone.peer.log_read(2, entries, is_end)
     lone.take()
     assert lone.readied("close") == [2]
     register(lone, 5, 2)

@@ -24,7 +24,8 @@ to be done comes out as a `Ready`. Read in this order:
 - `peer.py`      Peer, the only door: every input, and what it means; the doors between the roles
 - `role.py`      what every role answers to; `alone.py`: the one role of a standalone server
 - `election.py`  Looking; `votes.py`: the order of votes
-- `leading.py`   Leading: one reign; `progress.py`: its view of one learner, and the plan DIFF, TRUNC or SNAP
+- `leading.py`   Leading: one reign; `progress.py`: its view of one learner, and the plan DIFF, TRUNC or SNAP;
+                 `synchronizer.py` carries the plan out
 - `following.py` Learning: a follower's or an observer's part in a reign
 - `history.py`   the log's tail in memory: proposed ≥ synced, proposed ≥ committed
 - `quorum.py`    who the members are, and which of them are enough; `settings.py`: times and limits

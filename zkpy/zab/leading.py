@@ -32,11 +32,10 @@ from zkpy.zab.progress import (
     SYNCED,
     SYNCING,
     Progress,
-    plan,
-    plan_from_log,
 )
 from zkpy.zab.ready import OWN, LearnerRequest
 from zkpy.zab.role import Role
+from zkpy.zab.synchronizer import Synchronizer
 
 if TYPE_CHECKING:
     from zkpy.zab.peer import Peer
@@ -65,8 +64,8 @@ class Leading(Role):
         "_has_acks",
         "_is_full_tick",
         "_limit_ms",
-        "_must_snap",
         "_summary",
+        "_synchronizer",
         "_syncs",
         "_tick",
         "_token",
@@ -94,8 +93,7 @@ class Leading(Role):
         self._token = 0
         # Client syncs that wait, as (the zxid they wait for, link).
         self._syncs: deque[tuple[int, int]] = deque()
-        # sids whose log could not be brought up from ours, though it had begun: next time they get a snapshot.
-        self._must_snap: set[int] = set()
+        self._synchronizer = Synchronizer(self)
         self._has_acks = False
         self._tick = 0
         self._is_full_tick = False
@@ -146,9 +144,9 @@ class Leading(Role):
         for learner in list(self.learners.values()):
             limit_ms = settings.init_ms if learner.phase < SYNCED else settings.sync_ms
             if learner.phase in _TALKING and not learner.is_snapping and now_ms - learner.heard_ms > limit_ms:
-                self._end(learner, f"silent for {now_ms - learner.heard_ms} ms")
+                self.end(learner, f"silent for {now_ms - learner.heard_ms} ms")
             elif learner.phase >= SYNCED and learner.is_late(now_ms, settings.sync_ms):
-                self._end(learner, "too slow to acknowledge proposals")
+                self.end(learner, "too slow to acknowledge proposals")
 
     # --- links ---------------------------------------------------------------------------------------------------
 
@@ -189,14 +187,15 @@ class Leading(Role):
                     raise ProtocolError(f"{_name(packet)} in phase {learner.phase}")
                 found[0](self, learner, packet)
             except ProtocolError as error:
-                self._end(learner, str(error))
+                self.end(learner, str(error))
             if self.peer.role is not self or link not in self.learners:
                 return
         if self._has_acks:
             self._has_acks = False
             self._commit_acked()
 
-    def _end(self, learner: Progress, why: str) -> None:
+    def end(self, learner: Progress, why: str) -> None:
+        """End the link to a learner."""
         del self.learners[learner.link]
         self.peer.out.close.append(learner.link)
         self.peer.note("warning", "link to a learner ended", sid=learner.sid, why=why)
@@ -220,7 +219,7 @@ class Leading(Role):
             raise ProtocolError(f"the learner {sid} has a later configuration, {config_version:#x}")
         for other in list(self.learners.values()):
             if other.sid == sid and other.phase > CONNECTED:
-                self._end(other, "it has connected anew")
+                self.end(other, "it has connected anew")
         learner.sid = sid
         learner.is_observer = packet.type == packets.OBSERVERINFO
         learner.phase = INFORMED
@@ -258,7 +257,7 @@ class Leading(Role):
         current_epoch: int = _INT.unpack_from(packet.data)[0]
         learner.ack_epoch_zxid = packet.zxid
         if self.phase != PROMISE:
-            self._synchronize(learner)
+            self._synchronizer.begin(learner)
             return
         if current_epoch != -1:
             if (current_epoch, packet.zxid) > self._summary:
@@ -276,7 +275,7 @@ class Leading(Role):
             self._token = self.peer.enter_epoch(self.epoch)
             for learner in self.learners.values():
                 if learner.phase == PROMISED:
-                    self._synchronize(learner)
+                    self._synchronizer.begin(learner)
 
     def _enter_phase(self, phase: int) -> None:
         self.phase = phase
@@ -289,87 +288,11 @@ class Leading(Role):
         """The last txn that learners get as committed: what this reign began with is, once a quorum has it."""
         return max(self.base, self.peer.history.committed)
 
-    def _synchronize(self, learner: Progress) -> None:
-        """Begin to bring the learner to this history."""
-        history = self.peer.history
-        if self.peer.settings.force_snap or learner.sid in self._must_snap:
-            self._send_snap(learner)
-            return
-        chosen = plan(history, self.settled, learner.ack_epoch_zxid)
-        if chosen is None:
-            learner.phase = READING
-            self.peer.out.reads.append((learner.link, learner.ack_epoch_zxid, history.before))
-        elif chosen.op == packets.SNAP:
-            self._send_snap(learner)
-        else:
-            self._send(learner, encode(chosen.op, chosen.zxid))
-            self._send_tail(learner, chosen.after)
-
     def log_read(self, link: int, entries: list[Entry] | None, is_end: bool) -> None:
         learner = self.learners.get(link)
-        if learner is None or learner.phase != READING:
-            return
-        history = self.peer.history
-        learner.heard_ms = self.peer.now_ms
-        last = learner.read_upto
-        if last < 0:
-            peer_zxid = learner.ack_epoch_zxid
-            if entries is None or not _is_whole(entries) or not entries[0][0] <= peer_zxid < entries[-1][0]:
-                self._send_snap(learner)
-                return
-            chosen = plan_from_log(entries, self.settled, peer_zxid)
-            if chosen.op == packets.SNAP:
-                self._send_snap(learner)
-                return
-            self._send(learner, encode(chosen.op, chosen.zxid))
-            last = chosen.after
-        elif entries is None or not _is_whole(entries) or entries[0][0] != last:
-            self._give_up(learner)
-            return
-        self._send(learner, _as_history([entry for entry in entries if entry[0] > last]))
-        learner.read_upto = entries[-1][0]
-        if is_end and learner.read_upto >= history.before:
-            self._send_tail(learner, learner.read_upto)
-        elif is_end and learner.read_upto == last:
-            self._give_up(learner)
-        else:
-            self.peer.out.reads.append((link, learner.read_upto, history.before))
-
-    def _give_up(self, learner: Progress) -> None:
-        """The log has a gap, and the learner has got a part of it: it must begin again, with a snapshot."""
-        self._must_snap.add(learner.sid)
-        self._end(learner, "the log does not reach from its history to ours")
-
-    def _send_snap(self, learner: Progress) -> None:
-        history = self.peer.history
-        learner.is_snapping = True
-        self.peer.out.snaps.append((learner.link, encode(packets.SNAP, history.committed)))
-        self._must_snap.discard(learner.sid)
-        self._send_tail(learner, history.committed)
-
-    def _send_tail(self, learner: Progress, after: int) -> None:
-        """The rest of the history from memory, NEWLEADER, and what is proposed so far; from now on it gets the rest.
-
-        Outstanding proposals come behind NEWLEADER: a follower of 3.8.0 that gets them before it hands them to its log,
-        and fails at their commit.
-        """
-        history = self.peer.history
-        parts = [
-            _as_history(history.entries(after, self.settled)),
-            encode(packets.NEWLEADER, make_zxid(self.epoch, 0), self.peer.ensemble.text),
-        ]
-        if not learner.is_observer:
-            outstanding = history.entries(self.settled, history.proposed)
-            parts += [encode(packets.PROPOSAL, zxid, txn) for zxid, txn in outstanding]
-            if outstanding:
-                learner.track(outstanding[-1][0], self.peer.now_ms)
-        self._send(learner, b"".join(parts))
-        learner.phase = SYNCING
-        learner.heard_ms = self.peer.now_ms
-
-    def _send(self, learner: Progress, data: bytes) -> None:
-        if data:
-            self.peer.out.send.append((learner.link, data))
+        if learner is not None and learner.phase == READING:
+            learner.heard_ms = self.peer.now_ms
+            self._synchronizer.read(learner, entries, is_end)
 
     def on_ack(self, learner: Progress, packet: QuorumPacket) -> None:
         """ACK: of NEWLEADER, of UPTODATE (which says nothing new), or of a proposal."""
@@ -410,7 +333,7 @@ class Leading(Role):
     def _activate(self, learner: Progress) -> None:
         learner.phase = ACTIVE
         learner.heard_ms = self.peer.now_ms
-        self._send(learner, encode(packets.UPTODATE, -1))
+        self.peer.out.send.append((learner.link, encode(packets.UPTODATE, -1)))
 
     # --- broadcast -----------------------------------------------------------------------------------------------
 
@@ -528,24 +451,6 @@ class Leading(Role):
 
     def resign(self, why: str) -> None:
         self.peer.become_looking(why)
-
-
-def _as_history(entries: list[Entry]) -> bytes:
-    """Txns as a learner gets its history: each proposal with its commit."""
-    parts: list[bytes] = []
-    for zxid, txn in entries:
-        parts += (encode(packets.PROPOSAL, zxid, txn), encode(packets.COMMIT, zxid))
-    return b"".join(parts)
-
-
-def _is_whole(entries: list[Entry]) -> bool:
-    """Are these in order, without a hole inside an epoch?"""
-    last = None
-    for zxid, _ in entries:
-        if last is not None and zxid != last + 1 and epoch_of(zxid) <= epoch_of(last):
-            return False
-        last = zxid
-    return last is not None
 
 
 def _name(packet: QuorumPacket) -> str:
