@@ -7,6 +7,7 @@
   written after the last sync may be there, or not. A record that is torn is one that is not there, for recovery drops
   it; so cutting a batch of txns anywhere is also the torn tail.
 - A log file is deleted whole, a snapshot too, one after the other, and a crash may come in between.
+- A history can be cut behind a txn if it is a snapshot's, or the log's with a snapshot before; or the process ends.
 - A sync takes time, drawn anew for each; a failing disk ends the process, as production does.
 - A snapshot that is being taken is worth nothing until it is complete.
 
@@ -24,6 +25,10 @@ from zkpy.proto.zxid import counter_of, epoch_of
 from zkpy.zab.ready import Entry, Ready
 
 Step = Callable[[], None]
+
+
+class DiskError(Exception):
+    """What is wanted cannot be done: the process ends."""
 
 
 def is_next(last: int, zxid: int) -> bool:
@@ -48,8 +53,8 @@ class Disk:
     def __init__(self) -> None:
         #: Log files, oldest first: txns in each. A file is never empty, for it is created with its first txn.
         self.files: list[list[Entry]] = []
-        #: zxid → image; oldest first
-        self.snapshots: dict[int, Image] = {}
+        #: zxid → image; the first start writes one of the empty tree.
+        self.snapshots: dict[int, Image] = {0: Image(0, None, 0)}
         self.accepted = self.current = 0
         #: (token, steps): oldest first.
         self.pending: deque[tuple[int, list[Step]]] = deque()
@@ -61,6 +66,8 @@ class Disk:
     def submit(self, ready: Ready) -> None:
         """Take over the disk work of a Ready, as steps that a crash may come between."""
         steps: list[Step] = []
+        if ready.truncate >= 0 and not self.can_cut(ready.truncate):
+            raise DiskError(f"the history cannot be cut behind {ready.truncate:#x}")
         if ready.restore is not None:
             steps += self._restorers(ready.restore)
         if ready.truncate >= 0:
@@ -104,22 +111,27 @@ class Disk:
         """Keep so many snapshots, and the log from the oldest of them on."""
         while len(self.snapshots) > retain:
             del self.snapshots[min(self.snapshots)]
-        oldest = min(self.snapshots, default=0)
+        oldest = min(self.snapshots)
         # The file with the txn after the oldest snapshot stays, and with it all that follow.
         while len(self.files) > 1 and self.files[1][0][0] <= oldest + 1:
             self.files.pop(0)
 
     # --- reading
 
-    def recover(self) -> tuple[Image | None, list[Entry]]:
+    def recover(self) -> tuple[Image, list[Entry]]:
         """The newest snapshot, and the txns to apply after it."""
-        zxid = max(self.snapshots, default=0)
+        zxid = max(self.snapshots)
         entries = [entry for file in self.files for entry in file if entry[0] > zxid]
-        return self.snapshots.get(zxid), entries
+        return self.snapshots[zxid], entries
 
     def last_zxid(self) -> int:
         """The last txn that is durable."""
-        return max(self.files[-1][-1][0] if self.files else 0, max(self.snapshots, default=0))
+        return max(self.files[-1][-1][0] if self.files else 0, max(self.snapshots))
+
+    def epochs(self) -> tuple[int, int]:
+        """acceptedEpoch and currentEpoch at a start: nobody is followed into an epoch that the history has left."""
+        self.accepted = max(self.accepted, epoch_of(self.last_zxid()))
+        return self.accepted, self.current
 
     def entries(self) -> list[Entry]:
         """The whole log."""
@@ -149,7 +161,7 @@ class Disk:
         def append() -> None:
             last = self.files[-1][-1][0] if self.files else 0
             # A snapshot may be of a tree that was ahead of the log, as commits may be: a crash leaves a hole.
-            covered = max(self.snapshots, default=0)
+            covered = max(self.snapshots)
             assert entry[0] > last, f"{entry[0]:#x} logged after {last:#x}"
             assert entry[0] <= covered or is_next(covered, entry[0]) or is_next(last, entry[0]), (
                 f"{entry[0]:#x} logged after {last:#x}, with a snapshot of {covered:#x}"
@@ -161,35 +173,44 @@ class Disk:
 
         return append
 
+    def can_cut(self, zxid: int) -> bool:
+        """Are there a snapshot that is old enough, and the txn to be cut behind?"""
+        if zxid == 0 or zxid in self.snapshots:
+            return True
+        files = [file for file in self.files if file[0][0] <= zxid]
+        return min(self.snapshots) <= zxid and bool(files) and any(found == zxid for found, _ in files[-1])
+
     def _truncators(self, zxid: int) -> list[Step]:
-        """Newer snapshots go first, newest first; then the log is cut from its end."""
-
-        def drop_snapshots() -> None:
-            for newer in [one for one in self.snapshots if one > zxid]:
-                del self.snapshots[newer]
-
-        def cut() -> None:
-            for file in self.files:
-                file[:] = [entry for entry in file if entry[0] <= zxid]
-            self.files = [file for file in self.files if file]
-            assert self.last_zxid() == zxid, f"cut behind {zxid:#x}, but the history ends with {self.last_zxid():#x}"
-
-        return [drop_snapshots, cut]
-
-    def _restorers(self, image: Image) -> list[Step]:
-        """The snapshot first; then log files, the newest first, lest a hole is left; then older snapshots."""
+        """The log is cut from its end, and then newer snapshots go."""
 
         def drop_newer_files() -> None:
-            del self.files[len(self.files) // 2 :]
+            self.files[:] = [file for file in self.files if file[0][0] <= zxid]
             self._rolls = True
 
-        def drop_older_files() -> None:
-            self.files.clear()
+        def cut() -> None:
+            self._cut(zxid)
 
         def drop_snapshots() -> None:
+            self.snapshots = {one: image for one, image in self.snapshots.items() if one <= zxid}
+            if not zxid:
+                self.snapshots = {0: Image(0, None, 0)}
+            assert self.last_zxid() == zxid, f"cut behind {zxid:#x}, the history ends with {self.last_zxid():#x}"
+
+        return [drop_newer_files, cut, drop_snapshots]
+
+    def _restorers(self, image: Image) -> list[Step]:
+        """What is behind it goes first; then the snapshot; then all that is older."""
+
+        def drop_others() -> None:
             self.snapshots = {image.zxid: image}
 
-        return [lambda: self.keep(image), drop_newer_files, drop_older_files, drop_snapshots]
+        return [lambda: self._cut(image.zxid), lambda: self.keep(image), drop_others, self.files.clear]
+
+    def _cut(self, zxid: int) -> None:
+        for file in self.files:
+            file[:] = [entry for entry in file if entry[0] <= zxid]
+        self.files[:] = [file for file in self.files if file]
+        self._rolls = True
 
     def _write_epochs(self, accepted: int, current: int) -> None:
         assert accepted >= self.accepted, f"acceptedEpoch {self.accepted} → {accepted}"

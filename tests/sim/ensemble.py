@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from tests.sim.disk import Image
@@ -30,8 +31,9 @@ class Kind(Protocol):
     """What kind of members these are."""
 
     def make_judges(self, simulation: Simulation) -> Judges: ...
-    def make_core(self, member: Member, image: Image | None, entries: list[Entry]) -> Core: ...
+    def make_core(self, member: Member, image: Image, entries: list[Entry]) -> Core: ...
     def work(self) -> None: ...
+    def push(self, member: Member, count: int) -> None: ...
     def ended(self, member: Member) -> None: ...
     def drain(self) -> None: ...
 
@@ -46,6 +48,10 @@ class Simulation:
         self.world = world = World(seed, is_telling=is_telling)
         dice = world.dice
         self.swarm = swarm = Swarm.draw(dice, duration_ms)
+        #: How often what happened: packet types that arrived, and what is rare.
+        self.marks: Counter[int | str] = Counter()
+        #: Until then clients are silent.
+        self.hush_until_ms = 0
         self.snap_count = swarm.snap_count
         self.snap_retain = swarm.snap_retain
         self.read_limit = swarm.read_limit
@@ -64,7 +70,7 @@ class Simulation:
             member.turn_ms = swarm.turn_ms
         self.nemesis = Nemesis(self)
 
-    def make_core(self, member: Member, image: Image | None, entries: list[Entry]) -> Core:
+    def make_core(self, member: Member, image: Image, entries: list[Entry]) -> Core:
         """What a member that starts decides with."""
         return self.kind.make_core(member, image, entries)
 
@@ -93,8 +99,11 @@ class Simulation:
     def _work_on(self) -> None:
         if self.nemesis.is_over:
             return
-        self.kind.work()
-        self.world.after(self.world.dice.randint(1, 2 * self.swarm.work_ms), self._work_on)
+        if self.world.now_ms >= self.hush_until_ms:
+            self.kind.work()
+        dice = self.world.dice
+        is_lull = dice.random() < self.swarm.lull_odds
+        self.world.after(dice.randint(1, 3_000 if is_lull else 2 * self.swarm.work_ms), self._work_on)
 
     def _await_convergence(self, when: str) -> None:
         longest = max(settings.init_ms for settings in self.settings.values())

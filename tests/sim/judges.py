@@ -62,7 +62,7 @@ class Judges:
 
     # --- what members do
 
-    def started(self, sid: int, image: Image | None, entries: list[Entry]) -> None:
+    def started(self, sid: int, image: Image, entries: list[Entry]) -> None:
         """A member begins with this on its disk, all of it in its tree."""
         self.replaced(sid, image, entries)
 
@@ -71,7 +71,7 @@ class Judges:
         self.sequences.pop(sid, None)
         self.standings.pop(sid, None)
 
-    def replaced(self, sid: int, image: Image | None, entries: list[Entry]) -> None:
+    def replaced(self, sid: int, image: Image, entries: list[Entry]) -> None:
         """A member's tree was loaded from its disk."""
         sequence = Sequence([*self._content(image), *entries])
         self.sequences[sid] = sequence
@@ -147,8 +147,8 @@ class Judges:
 
     # --- parts
 
-    def _content(self, image: Image | None) -> tuple[Entry, ...]:
-        return image.content if image is not None else ()
+    def _content(self, image: Image) -> tuple[Entry, ...]:
+        return image.content or ()
 
     def _settle(self, sid: int) -> None:
         """All that is in the member's tree counts as delivered."""

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tests.sim.disk import Disk, Image, is_next
+from tests.sim.disk import Disk, DiskError, Image, is_next
 from tests.sim.network import End
-from tests.sim.tale import describe_disk, describe_packets
+from tests.sim.tale import describe_disk, describe_notification, describe_packets
 from zkpy.proto.notification import LEADING, LOOKING, STATE_NAMES
 from zkpy.proto.records import QuorumPacket
 from zkpy.zab.peer import Peer
@@ -45,7 +45,7 @@ class Core(Protocol):
     def last_zxid(self) -> int: ...
     def begin_image(self) -> Image: ...
     def label(self, image: Image, zxid: int) -> Image: ...
-    def load(self, image: Image | None, entries: list[Entry]) -> None: ...
+    def load(self, image: Image, entries: list[Entry]) -> None: ...
     def settle(self) -> None: ...
 
 
@@ -58,6 +58,7 @@ class Member:
         self.world = simulation.world
         self.network = simulation.network
         self.judges = simulation.judges
+        self.marks = simulation.marks
         self.sid = sid
         self.disk = Disk()
         self.life = 0
@@ -189,6 +190,8 @@ class Member:
 
     def receive(self, end: End, packets: list[QuorumPacket]) -> None:
         assert self.core is not None
+        for one in packets:
+            self.marks[one.type] += 1
         if self.world.is_telling:
             self.world.tell(f"{end.far.owner.sid} → {self.sid}  {describe_packets(packets)}")
         self.give(self.core.peer.receive, end.number, packets)
@@ -204,6 +207,8 @@ class Member:
 
     def notified(self, sid: int, message: bytes) -> None:
         if self.core is not None:
+            if self.world.is_telling:
+                self.world.tell(f"{sid} → {self.sid}  {describe_notification(message)}")
             self.give(self.core.peer.notified, sid, message)
 
     # --- the turn
@@ -321,12 +326,17 @@ class Member:
             self.world.tell(f"{self.sid} writes {describe_disk(ready)}")
         if ready.append:
             self.judges.logged(self.sid, ready.append, self.standing)
-        self.disk.submit(ready)
+        try:
+            self.disk.submit(ready)
+        except DiskError as error:
+            self.marks["cut impossible"] += 1
+            raise Crash(str(error)) from error
         self._step()
         if ready.restore is not None or ready.truncate >= 0:
             # The tree is replaced with it: the turn waits for that, whatever the disk is like.
             self._sync_now(core)
             self._cuts += 1
+            self.marks["restore" if ready.restore is not None else "truncate"] += 1
             self._replace_tree(core, ready)
             core.synced(ready.token)
         elif self.sync_ms == 0 and not self._is_syncing:
@@ -377,6 +387,7 @@ class Member:
             last = ready.truncate
             if core.last_zxid() <= last:
                 return
+            self.marks["truncate a tree that is ahead"] += 1
         entries = [entry for entry in entries if entry[0] <= last]
         core.load(image, entries)
         self.judges.replaced(self.sid, image, entries)
@@ -406,8 +417,10 @@ class Member:
         found = [entry for entry in entries[at:] if entry[0] <= last]
         is_whole = all(map(is_next, [zxid for zxid, _ in found], [zxid for zxid, _ in found[1:]]))
         if at < 0 or not is_whole or len(found) > self.simulation.read_limit:
+            self.marks["log refused"] += 1
             self.give(core.peer.log_read, link, None, True)
             return
+        self.marks["log read"] += 1
         chunk = self.simulation.read_chunk
         self.give(core.peer.log_read, link, found[:chunk], len(found) <= chunk)
 

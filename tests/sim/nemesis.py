@@ -137,15 +137,40 @@ class Nemesis:
         leader = self._leader()
         if leader is None:
             return False
-        self.world.tell(f"CUT around {leader.sid}")
         outward, inward = self.world.dice.choice(((True, True), (True, False), (False, True)))
-        for sid in self.members:
-            if sid != leader.sid:
-                if outward:
-                    self.network.cut(leader.sid, sid)
-                if inward:
-                    self.network.cut(sid, leader.sid)
+        self._cut_around(leader, outward=outward, inward=inward)
         return True
+
+    def strand_the_leader(self) -> bool:
+        """The leader alone gets the last writes, crashes, and comes back into a reign that has none of its own yet."""
+        leader = self._leader()
+        if leader is None or not leader.is_serving:
+            return False
+        dice = self.world.dice
+        self.simulation.hush_until_ms = self.world.now_ms + 2_500
+        self._cut_around(leader, outward=True, inward=dice.random() < 0.5)
+        self.simulation.kind.push(leader, dice.randint(1, 5))
+        crash_ms = dice.randint(20, 300)
+        self.world.after(crash_ms, self._crash_and_heal, leader)
+        self.world.after(crash_ms + dice.randint(100, 1_500), self._start, leader)
+        return True
+
+    def _crash_and_heal(self, leader: Member) -> None:
+        leader.crash(why="stranded")
+        self.network.heal()
+
+    def _start(self, member: Member) -> None:
+        if not member.is_running:
+            member.start()
+
+    def _cut_around(self, member: Member, *, outward: bool, inward: bool) -> None:
+        self.world.tell(f"CUT around {member.sid}")
+        for sid in self.members:
+            if sid != member.sid:
+                if outward:
+                    self.network.cut(member.sid, sid)
+                if inward:
+                    self.network.cut(sid, member.sid)
 
     def heal_the_network(self) -> bool:
         had_any = bool(self.network.cuts or self.network.slowness)
@@ -245,6 +270,7 @@ _FAULTS = {
     "cut two ways": Nemesis.cut_two_ways,
     "cut one way": Nemesis.cut_one_way,
     "isolate the leader": Nemesis.isolate_the_leader,
+    "strand the leader": Nemesis.strand_the_leader,
     "heal": Nemesis.heal_the_network,
     "break a link": Nemesis.break_a_link,
     "break all links": Nemesis.break_all_links,

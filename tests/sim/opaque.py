@@ -41,13 +41,13 @@ class OpaqueKind:
     def make_judges(self, simulation: Simulation) -> Judges:
         return Judges(simulation.world)
 
-    def make_core(self, member: Member, image: Image | None, entries: list[Entry]) -> Opaque:
+    def make_core(self, member: Member, image: Image, entries: list[Entry]) -> Opaque:
         simulation = self.simulation
         disk = member.disk
         peer = Peer.member(
             simulation.settings[member.sid],
             simulation.ensemble,
-            (disk.accepted, disk.current),
+            disk.epochs(),
             disk.last_zxid(),
             disk.tail(simulation.swarm.tail),
             member.now_ms,
@@ -74,6 +74,12 @@ class OpaqueKind:
             member.give(core.sync)
         else:
             member.give(core.revalidate, dice.randrange(100))
+
+    def push(self, member: Member, count: int) -> None:
+        """So many writes, of this member's clients."""
+        if isinstance(member.core, Opaque):
+            for _ in range(count):
+                self._write(member, member.core)
 
     def drain(self) -> None:
         """Everybody writes once more."""
@@ -165,9 +171,9 @@ class Opaque:
         assert image.zxid >= zxid, f"an image of {image.zxid:#x} is sent as one of {zxid:#x}"
         return Image(zxid, tuple([entry for entry in image.content if entry[0] <= zxid]), zxid)
 
-    def load(self, image: Image | None, entries: list[Entry]) -> None:
+    def load(self, image: Image, entries: list[Entry]) -> None:
         """The tree is what the disk holds."""
-        self.tree = [*(image.content if image is not None else ()), *entries]
+        self.tree = [*(image.content or ()), *entries]
 
     def ready(self) -> Ready:
         self._flush()

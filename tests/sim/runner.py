@@ -13,6 +13,7 @@ import attrs
 from tests.sim.ensemble import Kind, Simulation
 from tests.sim.opaque import OpaqueKind
 from tests.sim.world import Violation
+from zkpy.proto.packets import NAMES
 
 #: What members can be made of.
 KINDS: dict[str, type[Kind]] = {"peers": OpaqueKind}
@@ -33,6 +34,8 @@ class Outcome:
     txns: int
     epochs: int
     strikes: dict[str, int]
+    #: What was reached, and how often: packets by name, and rare moments.
+    marks: dict[str, int]
     story: list[str]
     where: str = ""
 
@@ -62,6 +65,7 @@ def play(seed: int, kind: str = "peers", *, is_telling: bool = False) -> Outcome
         len(judges.order),
         len(judges.leaders),
         simulation.nemesis.strikes,
+        {NAMES.get(mark, str(mark)): count for mark, count in simulation.marks.items()},
         simulation.world.story,
         where,
     )

@@ -18,12 +18,13 @@ FAULTS = {
     "crash": 4,
     "crash in a Ready": 4,
     "crash the leader": 3,
-    "crash all": 1,
+    "crash all": 2,
     "start": 8,
     "pause": 2,
     "cut two ways": 3,
     "cut one way": 3,
     "isolate the leader": 2,
+    "strand the leader": 6,
     "heal": 8,
     "break a link": 4,
     "break all links": 1,
@@ -63,6 +64,8 @@ class Swarm:
     fault_ms: int
     work_ms: int
     burst: int
+    #: How often clients fall silent for a while: only then a reign can begin and end without a txn.
+    lull_odds: float
     duration_ms: int
     #: fault → its weight among the faults; those left out never happen.
     odds: dict[str, int]
@@ -102,6 +105,7 @@ class Swarm:
             fault_ms=choice((30, 100, 300, 1000)),
             work_ms=choice((5, 20, 60)),
             burst=choice((1, 1, 3, 10)),
+            lull_odds=choice((0.0, 0.03, 0.1, 0.3)),
             duration_ms=duration_ms,
             odds=odds,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zkpy.proto import packets
+from zkpy.proto.notification import STATE_NAMES, Notification
 from zkpy.proto.records import QuorumPacket
 from zkpy.zab.ready import Entry, Ready
 
@@ -47,3 +48,12 @@ def describe_packets(received: list[QuorumPacket]) -> str:
             text += f" {short(first)}" if first == last else f" {short(first)}..{short(last)}"
         parts.append(text)
     return ", ".join(parts)
+
+
+def describe_notification(message: bytes) -> str:
+    """A vote, and who its voter is."""
+    vote = Notification.decode(message)
+    return (
+        f"{STATE_NAMES[vote.state]}, votes for {vote.leader} ({short(vote.zxid)}, epoch {vote.peer_epoch})"
+        f" in round {vote.election_epoch}"
+    )

@@ -137,8 +137,8 @@ def test_a_history_that_cannot_be_cut_is_left_as_it_is(tmp_path: Path) -> None:
     store, history = fill(tmp_path)
     (tmp_path / "version-2" / "log.1").unlink()
     before = names(tmp_path)
-    with pytest.raises(StorageError, match="no log holds txn 0xa"):
-        store.truncate(10)
+    with pytest.raises(StorageError, match="no log holds txn 0x9"):
+        store.truncate(9)
     for zxid in (0, 10):
         (tmp_path / "version-2" / f"snapshot.{zxid:x}").unlink()
     with pytest.raises(StorageError, match="no snapshot is older than that"):
@@ -175,6 +175,19 @@ def test_a_crash_while_truncating_leaves_a_history_that_can_be_cut_again(tmp_pat
             break
         step += 1
     assert step > 5
+
+
+def test_what_follows_the_snapshot_of_a_leader_can_be_cut(tmp_path: Path) -> None:
+    entries = fill(tmp_path / "leader")[1].entries
+    store, history = fill(tmp_path / "member")
+    store.restore(tree_of(entries[:20]))
+    store.log.extend(entries[20:25])
+    store.log.commit(store.log.take())
+    store.truncate(20)
+    assert dump(store.tree) == dump(tree_of(entries[:20]))
+    store.close()
+    with Store(options(tmp_path / "member", pre_alloc=0)) as store:
+        assert dump(store.tree) == dump(tree_of(history.entries[:20]))
 
 
 # --- restore -------------------------------------------------------------------------------------------------------

@@ -156,8 +156,10 @@ class Store:
                 " that: empty the data directory to get everything from the leader"
             )
         newer = [path for found, path in list_files(self.snap_dir, "snapshot") if found > zxid]
-        # Reading comes before deleting: a log that has not got this txn is left as it is.
-        history.truncate(self.log_dir, zxid, self.options.max_length)
+        # Reading comes before deleting: a log that has not got this txn is left as it is. It need not have it where a
+        # snapshot has: one that came from a leader replaced all logs, and what follows it may have to go.
+        cut = history.cut if zxid in whole else history.truncate
+        cut(self.log_dir, zxid, self.options.max_length)
         for path in reversed(newer):
             path.unlink()
         sync_directory(self.snap_dir)
