@@ -12,6 +12,7 @@ driver carries out the rest: disk, wire, and `install` where the disk work has g
 
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.keeper import Keeper
+from zkpy.keeper.standing import install, stand
 from zkpy.proto.notification import LOOKING
 from zkpy.proto.records import QuorumPacket
 from zkpy.tree.datatree import DataTree
@@ -30,7 +31,7 @@ class Replica:
         self._is_member = peer is not None
         self.peer = Peer.standalone(keeper.tree.last_zxid) if peer is None else peer
         if self._is_member:
-            keeper.stand(LOOKING, False, 0)
+            stand(keeper, LOOKING, False, 0)
 
     def begin(self, now_ms: int, wall_ms: int) -> None:
         """A turn begins at these times (see `Keeper.begin`)."""
@@ -76,7 +77,7 @@ class Replica:
 
     def install(self, tree: DataTree) -> None:
         """`Ready.restore` or `Ready.truncate` has led to another tree; to be said before that Ready is `synced`."""
-        self.keeper.install(tree)
+        install(self.keeper, tree)
 
     def log_read(self, link: int, entries: list[Entry] | None, is_end: bool) -> None:
         """The answer to one of `Ready.reads` (see `Peer.log_read`)."""
@@ -140,7 +141,7 @@ class Replica:
         ready = self.peer.ready()
         standing = ready.standing
         if standing is not None:
-            keeper.stand(standing.role, standing.is_serving, standing.epoch)
+            stand(keeper, standing.role, standing.is_serving, standing.epoch)
         if ready.committed:
             keeper.committed(ready.committed)
         self._tell_keeper(ready)

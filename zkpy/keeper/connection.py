@@ -110,6 +110,21 @@ class Connection:
         self.latency_total_ms = 0
         self.latency_count = 0
 
+    def answered(self, xid: int, op: str, latency_ms: int, count: int, now_ms: int, zxid: int) -> None:
+        """`count` requests were answered, of which the last was this: what `cons` and `stat` show."""
+        self.last_op = op
+        if xid >= 0:
+            self.last_cxid = xid
+        self.last_zxid = zxid
+        self.last_response_ms = now_ms
+        self.last_latency_ms = latency_ms
+        self.latency_count += count
+        self.latency_total_ms += latency_ms * count
+        if latency_ms > self.latency_max_ms:
+            self.latency_max_ms = latency_ms
+        if latency_ms < self.latency_min_ms or self.latency_min_ms < 0:
+            self.latency_min_ms = latency_ms
+
     @property
     def session_id(self) -> int:
         """Id of the session this connection speaks for, 0 while there is none."""

@@ -32,20 +32,12 @@ from zkpy.keeper.statistics import Statistics
 from zkpy.keeper.throttle import ConnectionThrottle
 from zkpy.proto import errors, opcodes
 from zkpy.proto.errors import ProtocolError
-from zkpy.proto.notification import FOLLOWING, LEADING, LOOKING, OBSERVING
 from zkpy.proto.paths import namespace_of
-from zkpy.proto.zxid import make_zxid
 from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
 _INT: Final = Struct(">i")
-#: In an ensemble a sync has to ask the others, so it is a read no more.
-_MEMBER_READS: Final = {op: handler for op, handler in READS.items() if op != opcodes.SYNC}
-_MEMBER_WRITES: Final = CLIENT_WRITES | {opcodes.SYNC}
-
-_ROLES: Final = {LOOKING: "looking", FOLLOWING: "follower", LEADING: "leader", OBSERVING: "observer"}
-
 _WRITE_NAMES: Final = {
     opcodes.CREATE: "CREA",
     opcodes.CREATE2: "CREA",
@@ -84,7 +76,7 @@ class Keeper:
         self.statistics = Statistics(now_ms)
         self.watches: Watches[Connection] = Watches()
         self.sessions = LiveSessions(settings.server_id, settings.tick_time_ms, wall_ms)
-        self._serve_tree(tree)
+        self.serve_tree(tree)
         self.sessions.restore(tree.sessions.timeouts.items(), now_ms)
         #: None on a learner: the leader reaps.
         self.reaper: Reaper | None = Reaper(tree, settings, now_ms)
@@ -104,14 +96,14 @@ class Keeper:
         self.learning: Learning | None = None
         #: Where writes go: to be judged here, or to the leader.
         self.submit: Callable[[Request], None] = self.propose
-        # By opcode: what is answered from the tree, and what `submit` takes.
-        self._reads = READS
-        self._writes = CLIENT_WRITES
+        #: By opcode: what is answered from the tree, and what `submit` takes.
+        self.read_handlers = READS
+        self.write_ops = CLIENT_WRITES
         self.connections: dict[Connection, None] = {}
         # Connections that have no session yet, by when they must have one; and those that are closing.
         self.sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
-        # Bytes of large requests in flight (largeRequestMaxBytes).
-        self._large_bytes = 0
+        #: Bytes of large requests in flight (largeRequestMaxBytes).
+        self.large_bytes = 0
         # Reads answered in the turn in which they came, to be counted at once for all of them.
         self._prompt_reads = 0
 
@@ -124,52 +116,14 @@ class Keeper:
         #: Lines for the log; the caller takes the list.
         self.notes: list[Note] = []
 
-    def _serve_tree(self, tree: DataTree) -> None:
+    def serve_tree(self, tree: DataTree) -> None:
+        """Answer from this tree from now on; nothing is outstanding."""
         settings = self.settings
         self.tree = tree
         self.outstanding = Outstanding(tree)
         rules = AclRules(digest_enabled=settings.digest_auth_enabled)
         self.preparer = Preparer(tree, self.outstanding, self.sessions, rules, settings)
         self.reads = Reads(tree, self.watches, settings)
-
-    # --- the ensemble ------------------------------------------------------------------------------------------
-
-    def stand(self, role: int, is_serving: bool, epoch: int) -> None:
-        """This member's standing has changed: what was under way is forgotten, and sessions are as the tree says.
-
-        `role`: a state of `zkpy.proto.notification`; `epoch`: its leader's. As long as it does not serve, it has no
-        clients, and its tree may be replaced (`install`).
-        """
-        is_leader = role == LEADING and is_serving
-        self.is_serving = is_serving and (not is_leader or self.settings.leader_serves)
-        self.role = _ROLES[role]
-        if not self.is_serving:
-            for client in list(self.connections):
-                client.is_abandoned = True
-                self.close(client)
-        self.in_flight.clear()
-        self.proposals = []
-        self._large_bytes = 0
-        self._reads, self._writes = _MEMBER_READS, _MEMBER_WRITES
-        self.sessions.clear()
-        self.sessions.unknown_code = errors.SESSIONEXPIRED
-        self._serve_tree(self.tree)
-        if is_leader:
-            self.leading, self.learning = Leading(self), None
-            self.submit = self.leading.submit
-            self.reaper = Reaper(self.tree, self.settings, self.now_ms)
-            self.sessions.restore(self.tree.sessions.timeouts.items(), self.now_ms)
-            self.next_zxid = make_zxid(epoch, 1)
-        else:
-            self.leading, self.learning = None, Learning(self)
-            self.submit = self.learning.submit
-            self.reaper = None
-
-    def install(self, tree: DataTree) -> None:
-        """A snapshot from the leader, or what is left of a history that was cut, takes the place of the tree."""
-        assert not self.is_serving, "clients have seen the old tree"
-        assert self.leading is None
-        self._serve_tree(tree)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -319,7 +273,7 @@ class Keeper:
         waiting = client.waiting
         out = client.out
         tree = self.tree
-        reads = self._reads
+        reads = self.read_handlers
         answered = taken = silent = 0
         xid = op = 0
         name = client.last_op
@@ -358,7 +312,7 @@ class Keeper:
                     out.append(replies.reply(xid, tree.last_zxid, body))
                     if len(body) >= _LARGE:
                         break
-            elif op in self._writes:
+            elif op in self.write_ops:
                 self._write(client, xid, op, frame)
                 if client.closing:
                     break
@@ -384,7 +338,7 @@ class Keeper:
             self._touch(client)
         if answered:
             self._prompt_reads += answered
-            self._answered(client, xid, name, 0, answered)
+            client.answered(xid, name, 0, answered, self.now_ms, self.tree.last_zxid)
         if out and not client.is_dirty:
             client.is_dirty = True
             self.dirty.append(client)
@@ -405,37 +359,22 @@ class Keeper:
         self.statistics.add_latency(0, count)
         self.statistics.observe("readlatency", 0, count)
 
-    def _answered(self, client: Connection, xid: int, op: str, latency_ms: int, count: int) -> None:
-        """Keep what `cons` and `stat` show of a connection."""
-        client.last_op = op
-        if xid >= 0:
-            client.last_cxid = xid
-        client.last_zxid = self.tree.last_zxid
-        client.last_response_ms = self.now_ms
-        client.last_latency_ms = latency_ms
-        client.latency_count += count
-        client.latency_total_ms += latency_ms * count
-        if latency_ms > client.latency_max_ms:
-            client.latency_max_ms = latency_ms
-        if latency_ms < client.latency_min_ms or client.latency_min_ms < 0:
-            client.latency_min_ms = latency_ms
-
     # --- writes ------------------------------------------------------------------------------------------------
 
     def _write(self, client: Connection, xid: int, op: int, frame: bytes) -> None:
         threshold = self.settings.large_request_threshold
         if threshold > 0 and len(frame) > threshold:
-            if self._large_bytes + len(frame) > self.settings.large_request_max_bytes:
+            if self.large_bytes + len(frame) > self.settings.large_request_max_bytes:
                 self.statistics.large_requests_rejected += 1
                 self.drop(client, f"a request of {len(frame)} bytes would pass largeRequestMaxBytes")
                 return
-            self._large_bytes += len(frame)
+            self.large_bytes += len(frame)
         session = client.session
         session_id = session.id if session is not None else 0
         request = Request(client, session_id, xid, op, frame, client.identities, self.now_ms)
         self.submit(request)
         if request.error:
-            if self._large_bytes:
+            if self.large_bytes:
                 self._release(request)
             if not client.waiting:
                 client.out.append(replies.error_reply(xid, self.tree.last_zxid, request.error))
@@ -508,7 +447,7 @@ class Keeper:
         result = tree.apply(request, request.txn, request.digest, request.made)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
-        if self._large_bytes:
+        if self.large_bytes:
             self._release(request)
         ended: Session | None = None
         if request.type == opcodes.CLOSE_SESSION:
@@ -554,7 +493,7 @@ class Keeper:
             packet = replies.reply(request.cxid, zxid, replies.write_body(type_, result))
         client.out.append(packet)
         name = _WRITE_NAMES[request.op] if type_ != opcodes.ERROR else "NA"
-        self._answered(client, request.cxid, name, latency_ms, 1)
+        client.answered(request.cxid, name, latency_ms, 1, self.now_ms, self.tree.last_zxid)
         if type_ == opcodes.CLOSE_SESSION:
             self.close(client)
         elif not client.is_dirty:
@@ -563,7 +502,7 @@ class Keeper:
     def _release(self, request: Request) -> None:
         """A large request is done with (largeRequestMaxBytes)."""
         if len(request.frame) > self.settings.large_request_threshold:
-            self._large_bytes -= len(request.frame)
+            self.large_bytes -= len(request.frame)
 
     def answer_waiting(self, client: Connection) -> None:
         """Answer what waited for a write, up to the next one that is in flight."""
@@ -595,7 +534,7 @@ class Keeper:
         client.out.append(packet)
         latency_ms = self.now_ms - request.received_ms
         self.statistics.add_latency(latency_ms)
-        self._answered(client, request.cxid, name, latency_ms, 1)
+        client.answered(request.cxid, name, latency_ms, 1, self.now_ms, self.tree.last_zxid)
         return len(packet)
 
     def _may_read(self, acl: Any, watcher: Connection) -> bool:

@@ -1,0 +1,64 @@
+"""Standing: what a member of an ensemble is now, and what that changes for its clients.
+
+    not serving            nobody is served; whatever was under way is forgotten; the tree may be replaced
+    leading, serving       every session of the tree gets its whole timeout; txns begin the leader's epoch
+    learning, serving      sessions are the leader's; here are only those of the clients that come
+
+A server that is alone never changes its standing.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from zkpy.keeper.leading import Leading
+from zkpy.keeper.learning import Learning
+from zkpy.keeper.prepare import CLIENT_WRITES
+from zkpy.keeper.reads import READS
+from zkpy.keeper.reaper import Reaper
+from zkpy.proto import errors, opcodes
+from zkpy.proto.notification import FOLLOWING, LEADING, LOOKING, OBSERVING
+from zkpy.proto.zxid import make_zxid
+from zkpy.tree.datatree import DataTree
+
+if TYPE_CHECKING:
+    from zkpy.keeper.keeper import Keeper
+
+_NAMES: Final = {LOOKING: "looking", FOLLOWING: "follower", LEADING: "leader", OBSERVING: "observer"}
+
+#: In an ensemble a sync has to ask the others, so it is a read no more.
+_READS: Final = {op: handler for op, handler in READS.items() if op != opcodes.SYNC}
+_WRITES: Final = CLIENT_WRITES | {opcodes.SYNC}
+
+
+def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
+    """The standing has changed. `role`: a state of `zkpy.proto.notification`; `epoch`: its leader's."""
+    is_leader = role == LEADING and is_serving
+    keeper.is_serving = is_serving and (not is_leader or keeper.settings.leader_serves)
+    keeper.role = _NAMES[role]
+    if not keeper.is_serving:
+        for client in list(keeper.connections):
+            client.is_abandoned = True
+            keeper.close(client)
+    keeper.in_flight.clear()
+    keeper.proposals = []
+    keeper.large_bytes = 0
+    keeper.read_handlers, keeper.write_ops = _READS, _WRITES
+    keeper.sessions.clear()
+    keeper.sessions.unknown_code = errors.SESSIONEXPIRED
+    keeper.serve_tree(keeper.tree)
+    if is_leader:
+        keeper.leading, keeper.learning = Leading(keeper), None
+        keeper.submit = keeper.leading.submit
+        keeper.reaper = Reaper(keeper.tree, keeper.settings, keeper.now_ms)
+        keeper.sessions.restore(keeper.tree.sessions.timeouts.items(), keeper.now_ms)
+        keeper.next_zxid = make_zxid(epoch, 1)
+    else:
+        keeper.leading, keeper.learning = None, Learning(keeper)
+        keeper.submit = keeper.learning.submit
+        keeper.reaper = None
+
+
+def install(keeper: "Keeper", tree: DataTree) -> None:
+    """A snapshot from the leader, or what is left of a history that was cut, takes the place of the tree."""
+    assert not keeper.is_serving, "clients have seen the old tree"
+    assert keeper.leading is None, "a leader's history is never replaced"
+    keeper.serve_tree(tree)
