@@ -45,7 +45,8 @@ def test_better_vote_is_the_one_of_greater_epoch_then_zxid_then_sid(
     lone = Lone(2, epochs=(4, 3), last=0x300000007)
     lone.last_told()
     lone.notify(1, leader, zxid, epoch=epoch)
-    assert votes(lone) == ({(1, leader), (3, leader)} if is_better else set())
+    # A worse one is answered, by telling its sender the better one.
+    assert votes(lone) == ({(1, leader), (3, leader)} if is_better else {(1, 2)})
 
 
 def test_vote_stands_when_nothing_better_comes_for_a_while() -> None:
@@ -106,6 +107,18 @@ def test_older_round_is_answered_and_not_counted() -> None:
     lone.last_told()
     lone.notify(1, 3, round=6)
     assert [(sid, note.leader, note.election_epoch) for sid, note in lone.last_told()] == [(1, 3, 7)]
+
+
+def test_better_vote_reaches_a_voter_that_came_to_the_round_after_it_was_told() -> None:
+    lone = Lone(2, max_notification_ms=200)
+    lone.notify(1, 2, round=0, state=LEADING)
+    lone.last_told()
+    # Words in shorter intervals than its own keep it from repeating its vote: only answers can bring the others along.
+    for _ in range(3):
+        lone.wait(199)
+        assert lone.last_told() == []
+        lone.notify(1, 1)
+        assert votes(lone) == {(1, 2)}
 
 
 def test_silence_is_answered_at_growing_intervals() -> None:

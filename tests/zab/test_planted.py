@@ -129,7 +129,7 @@ def test_crash_at_any_step_of_a_synchronization_leaves_an_epoch_that_has_its_his
         (lambda seed: play(seed, peer_class=ForgetfulPeer), "not accepted on disk"),
         (lambda seed: crash_in_synchronization(seed, EpochFirstDisk), "has outrun the history"),
         (lambda seed: play(seed, disk_class=LazyDisk), ""),
-        (lambda seed: play(seed + 27, disk_class=UncutDisk), ""),
+        (lambda seed: play(seed + 150, disk_class=UncutDisk), ""),
     ],
     ids=["hasty", "optimistic", "forgetful", "epoch first", "lazy", "uncut"],
 )

@@ -3,7 +3,7 @@
     start ─ a new round: vote for myself, tell all voters
       a vote of a later round      join that round with the better of it and my own first vote; tell all
       a better vote of this round  make it mine; tell all
-      an older round               answer with my vote, so that its sender comes along
+      an older round, a worse vote answer with my vote, so that its sender comes along
       a quorum votes as I do       wait a moment for something better, then the vote stands ─→ lead, or learn
       a quorum follows or leads    and the leader itself says that it leads ─→ learn from it, whatever the round
       silence                      tell all again, at growing intervals
@@ -88,11 +88,11 @@ class Looking(Role):
         peer = self.peer
         if not self._has_begun:
             return
-        if notification.state == LOOKING and notification.election_epoch < peer.round:
-            peer.notify(sid, self._vote_of_mine())
-        if not peer.ensemble.has_voter(notification.leader):
-            return
         vote = Vote.of(notification)
+        if vote.state == LOOKING and (vote.round < peer.round or self._is_behind(vote)):
+            peer.notify(sid, self._vote_of_mine())
+        if not peer.ensemble.has_voter(vote.leader):
+            return
         if self._finalize_ms >= 0:
             if not self._beats(vote, self.proposal):
                 return
@@ -102,6 +102,14 @@ class Looking(Role):
             self._on_looking(sid, vote)
         elif notification.state in (FOLLOWING, LEADING):
             self._on_established(sid, vote)
+
+    def _is_behind(self, vote: Vote) -> bool:
+        """Does its sender not know of the better vote of this round?
+
+        That was told it, but maybe before it came to this round itself: it led then, and did not count. Its own words
+        keep this server from repeating the vote, so they must be answered, or both wait for ever.
+        """
+        return vote.round == self.peer.round and self._beats(self.proposal, vote)
 
     # --- the votes -----------------------------------------------------------------------------------------------
 
