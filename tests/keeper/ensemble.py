@@ -77,14 +77,15 @@ class Wire:
 class Member(World):
     """A server of an ensemble, and its clients."""
 
-    def __init__(self, ensemble: "Ensemble", sid: int, role: int, **settings: Any) -> None:
+    def __init__(self, ensemble: "Ensemble", sid: int, role: int, extended_types: bool, **settings: Any) -> None:
         self.ensemble = ensemble
         self.sid = sid
         self.learner_role = role
         self.wire = Wire(ensemble)
         self.behind: list[Callable[[], None]] = []
         self.is_behind = False
-        super().__init__(DataTree(), cast(Peer, self.wire), **{"server_id": sid, **settings})
+        tree = DataTree(extended_types=extended_types)
+        super().__init__(tree, cast(Peer, self.wire), **{"server_id": sid, **settings})
 
     def run(self) -> None:
         """Let everybody carry out what is decided."""
@@ -122,9 +123,11 @@ class Member(World):
 class Ensemble:
     """The members; `leader` leads from the start, all others learn."""
 
-    def __init__(self, followers: int = 2, observers: int = 0, epoch: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, followers: int = 2, observers: int = 0, epoch: int = 1, extended_types: bool = False, **settings: Any
+    ) -> None:
         roles = [FOLLOWING] * (1 + followers) + [OBSERVING] * observers
-        self.members = [Member(self, sid, role, **settings) for sid, role in enumerate(roles, 1)]
+        self.members = [Member(self, sid, role, extended_types, **settings) for sid, role in enumerate(roles, 1)]
         self.leader: Member = self.members[0]
         self.holds_requests = self.holds_commits = False
         self.epoch = epoch - 1
