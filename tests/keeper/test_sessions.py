@@ -270,9 +270,23 @@ def test_bucket_holds_all_that_is_due_at_one_tick() -> None:
     queue.touch("b", 199, 0)
     queue.touch("c", 200, 0)
     assert {at: list(bucket) for at, bucket in queue.buckets.items()} == {200: ["a", "b"], 300: ["c"]}
-    assert queue.expired(199) == []
-    assert queue.expired(200) == ["a", "b"]
+    assert queue.expired(199, 10) == []
+    assert queue.expired(200, 10) == ["a", "b"]
     assert queue.next_deadline() == 300
+
+
+def test_more_than_are_wanted_at_once_stay_due() -> None:
+    queue: ExpiryQueue[int] = ExpiryQueue(100)
+    for number in range(5):
+        queue.touch(number, 100, 0)
+    queue.touch(5, 200, 0)
+    assert queue.expired(500, 3) == [0, 1, 2]
+    assert queue.next_deadline() == 200
+    assert sorted(queue.deadlines) == [3, 4, 5]
+    queue.touch(3, 1000, 500)
+    assert queue.expired(500, 3) == [4, 5]
+    assert queue.expired(1599, 3) == []
+    assert queue.expired(1600, 3) == [3]
 
 
 def test_touched_entry_moves_and_its_empty_bucket_goes() -> None:
@@ -283,4 +297,4 @@ def test_touched_entry_moves_and_its_empty_bucket_goes() -> None:
     queue.remove("a")
     assert queue.next_deadline() is None
     queue.remove("a")
-    assert queue.expired(1000) == []
+    assert queue.expired(1000, 10) == []

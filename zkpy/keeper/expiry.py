@@ -7,6 +7,7 @@ changes. Times are integer milliseconds of a clock that only goes forward. Sourc
 """
 
 from collections.abc import Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from sortedcontainers import SortedDict
@@ -52,14 +53,18 @@ class ExpiryQueue(Generic[E]):
         """When the first bucket is due, None if there is nothing to wait for."""
         return self.buckets.peekitem(0)[0] if self.buckets else None
 
-    def expired(self, now_ms: int) -> list[E]:
-        """Take out all that is due, in order of deadline and of arrival in the bucket."""
+    def expired(self, now_ms: int, most: int) -> list[E]:
+        """Take out what is due, in order of deadline and of arrival in the bucket; the rest if it is more than `most`
+        stays due."""
         due: list[E] = []
-        while self.buckets and self.buckets.peekitem(0)[0] <= now_ms:
-            _, bucket = self.buckets.popitem(0)
-            for entry in bucket:
-                del self.deadlines[entry]
-            due.extend(bucket)
+        while self.buckets and len(due) < most:
+            deadline, bucket = self.buckets.peekitem(0)
+            if deadline > now_ms:
+                break
+            taken = list(islice(bucket, most - len(due)))
+            for entry in taken:
+                self.remove(entry)
+            due += taken
         return due
 
     def _leave(self, entry: E, deadline: int) -> None:
