@@ -154,9 +154,8 @@ def test_thousands_of_bad_connections_make_one_line_each(flooded: Flooded) -> No
 
 
 def test_half_sent_frames_are_given_up(flooded: Flooded) -> None:
-    socks = []
-
     def flood() -> None:
+        socks = []
         part = (0xFFFFF).to_bytes(4, "big") + bytes(900_000)
         for _ in range(100):
             sock = socket.create_connection(("127.0.0.1", flooded.port))

@@ -9,8 +9,8 @@ Start: bind the ports (a port in use is known at once), recover the data directo
 acknowledged is on disk at any moment, so there is nothing to save.
 """
 
-import errno
 import ctypes
+import errno
 import gc
 import resource
 import socket
