@@ -26,9 +26,23 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "autopurge.snapRetainCount": ("5", "snap_retain_count", 5),
     "autopurge.purgeInterval": ("24", "purge_interval_hours", 24),
     "reconfigEnabled": ("true", "reconfig_enabled", True),
-    "standaloneEnabled": ("false", "standalone_enabled", False),
     "initLimit": ("10", "init_limit", 10),
     "syncLimit": ("5", "sync_limit", 5),
+    "connectToLearnerMasterLimit": ("7", "connect_limit", 7),
+    "peerType": ("observer", "peer_type", "observer"),
+    "quorumListenOnAllIPs": ("true", "quorum_listen_on_all", True),
+    "commitLogCount": ("600", "commit_log_count", 600),
+    "snapshotSizeFactor": ("0.5", "snapshot_size_factor", 0.5),
+    "forceSnapshotSync": ("true", "force_snap", True),
+    "tcpKeepAlive": ("true", "quorum_keepalive", True),
+    "cnxTimeout": ("1000", "election_connect_ms", 1000),
+    "quorumCnxnTimeoutMs": ("3000", "election_greeting_ms", 3000),
+    "electionPortBindRetry": ("0", "election_bind_tries", 0),
+    "fastleader.minNotificationInterval": ("100", "min_notification_ms", 100),
+    "fastleader.maxNotificationInterval": ("10000", "max_notification_ms", 10000),
+    "leader.maxTimeToWaitForEpoch": ("2000", "max_epoch_wait_ms", 2000),
+    "leaderConnectDelayDuringRetryMs": ("50", "leader_retry_ms", 50),
+    "observer.election.DelayMs": ("0", "observer_rest_ms", 0),
     "globalOutstandingLimit": ("20", "global_outstanding_limit", 20),
     "skipACL": ("yes", "skip_acl", True),
     "enforceQuota": ("true", "enforce_quota", True),
@@ -66,18 +80,17 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "znode.container.maxNeverUsedIntervalMs": ("5000", "container_max_never_used_ms", 5000),
 }
 
-#: Two keys that work only together with another, and have tests of their own below.
-TOGETHER = {"enforce.auth.enabled", "dynamicConfigFile"}
+#: Keys that work only together with another, and have tests of their own below.
+TOGETHER = {"enforce.auth.enabled", "dynamicConfigFile", "standaloneEnabled"}
 
 #: The keys that are accepted and have no effect, by a sample that is right for them.
 WITHOUT_EFFECT = {
     "3": """electionAlg""",
     "4": """
-        secureClientPort netty.server.outstandingHandshake.limit observerMasterPort connectToLearnerMasterLimit
-        multiAddress.reachabilityCheckTimeoutMs commitLogCount cnxTimeout quorumCnxnTimeoutMs electionPortBindRetry
-        fastleader.minNotificationInterval fastleader.maxNotificationInterval leader.maxTimeToWaitForEpoch
+        secureClientPort netty.server.outstandingHandshake.limit observerMasterPort
+        multiAddress.reachabilityCheckTimeoutMs
         leader.ackLoggingFrequency leader.maxConcurrentSnapSyncs leader.maxConcurrentDiffSyncs
-        leaderConnectDelayDuringRetryMs observer.reconnectDelayMs observer.election.DelayMs observerMaster.sizeLimit
+        observer.reconnectDelayMs observerMaster.sizeLimit
         quorum.cnxn.threads.size intBufferStartingSizeBytes bitHashCacheSize nio.numSelectorThreads
         nio.numWorkerThreads nio.directBufferBytes nio.shutdownTimeout messageTracker.BufferSize
         commitProcessor.numWorkerThreads commitProcessor.maxReadBatchSize commitProcessor.maxCommitBatchSize
@@ -92,10 +105,10 @@ WITHOUT_EFFECT = {
         admin.httpVersion admin.rateLimiterIntervalInMS request.timeout
         """,
     "true": """
-        sslQuorum portUnification sslQuorumReloadCertFiles quorumListenOnAllIPs syncEnabled multiAddress.enabled
+        sslQuorum portUnification sslQuorumReloadCertFiles syncEnabled multiAddress.enabled
         multiAddress.reachabilityCheckEnabled localSessionsEnabled localSessionsUpgradingEnabled
         quorum.auth.enableSasl quorum.auth.serverRequireSasl quorum.auth.learnerRequireSasl jvm.pause.monitor
-        enableEagerACLCheck forceSnapshotSync test.allowDiscontinuousProposals tcpKeepAlive
+        enableEagerACLCheck test.allowDiscontinuousProposals
         follower.skipLearnerRequestToNextProcessor observer.syncEnabled
         forward_learner_requests_to_commit_processor_disabled readonlymode.enabled leader.nodelay follower.nodelay
         emulate353TTLNodes request_throttle_drop_stale request_stale_connection_check request_stale_latency_check
@@ -109,10 +122,9 @@ WITHOUT_EFFECT = {
         sasl.client.canonicalize.hostname
         """,
     "yes": "leaderServes",
-    "observer": "peerType",
     "some text": """
         secureClientPortAddress X509AuthenticationProvider.superUser ssl.authProvider ssl.sslProvider
-        jdk.tls.rejectClientInitiatedRenegotiation oraclePath snapshotSizeFactor quorum.auth.server.saslLoginContext
+        jdk.tls.rejectClientInitiatedRenegotiation oraclePath quorum.auth.server.saslLoginContext
         quorum.auth.learner.saslLoginContext quorum.auth.kerberos.servicePrincipal superUser sasl.serverconfig
         security.auth_to_local server.realm letAnySaslUserDoX kinit requireKerberosConfig
         SASLAuthenticationProvider.superPassword java.security.auth.login.config java.security.krb5.conf
@@ -180,7 +192,8 @@ def test_the_list_of_keys_is_the_list_of_these_tests() -> None:
 
 def test_every_field_of_the_configuration_can_be_set_by_one_key() -> None:
     fields = [key.field for key in KEYS.values() if key.field]
-    assert sorted(fields) == sorted(field.name for field in attrs.fields(Config))
+    # The members come from their own lines, and this server's number among them from a file.
+    assert sorted([*fields, "members", "sid"]) == sorted(field.name for field in attrs.fields(Config))
 
 
 @pytest.mark.parametrize("name", HONOURED)
@@ -494,23 +507,111 @@ def test_half_an_escape_is_refused_with_its_line(read: Any, tmp_path: Path) -> N
 # --- ensembles ------------------------------------------------------------------------------------------------------
 
 
+THREE = "server.1=a:2888:3888\nserver.2=b:2889:3889\nserver.3=c:2890:3890\ninitLimit=10\nsyncLimit=5\n"
+
+
+@pytest.fixture
+def member(read: Any, tmp_path: Path) -> Any:
+    """member(lines, myid): the Config and notes of a member with data in tmp_path."""
+
+    def read_member(lines: str, myid: str | None = "2", client: str = "clientPort=2181\n") -> Any:
+        (tmp_path / "myid").unlink(missing_ok=True)
+        if myid is not None:
+            (tmp_path / "myid").write_text(myid)
+        return read(f"dataDir={tmp_path}\n{client}{lines}")
+
+    return read_member
+
+
+def test_a_member_knows_the_others_and_its_own_number(member: Any) -> None:
+    config, notes = member(THREE, "2\n")
+    assert notes == []
+    assert config.sid == 2
+    assert config.members.quorum_addresses == {1: [("a", 2888)], 2: [("b", 2889)], 3: [("c", 2890)]}
+    assert config.members.election_addresses == {1: [("a", 3888)], 2: [("b", 3889)], 3: [("c", 3890)]}
+    assert config.members.text == (
+        "server.1=a:2888:3888:participant\nserver.2=b:2889:3889:participant\nserver.3=c:2890:3890:participant\nversion=0"
+    )
+
+
+def test_a_server_line_may_say_where_clients_are_served(member: Any) -> None:
+    lines = THREE.replace("b:2889:3889", "b:2889:3889;127.0.0.1:2199")
+    config, _ = member(lines, client="")
+    assert (config.client_address, config.client_port) == ("127.0.0.1", 2199)
+    assert "server.2=b:2889:3889:participant;127.0.0.1:2199\n" in config.members.text
+    config, _ = member(lines.replace("127.0.0.1:", ""), client="")
+    assert (config.client_address, config.client_port) == ("", 2199)
+    assert "server.2=b:2889:3889:participant;0.0.0.0:2199\n" in config.members.text
+    config, _ = member(lines, client="clientPort=2199\n")
+    assert config.client_port == 2199
+    with pytest.raises(ConfigError, match=r"line 2: client address for this server .id = 2. .* is different from"):
+        member(lines, client="clientPort=2181\n")
+
+
+def test_an_ensemble_of_one_may_be_asked_for(member: Any, read: Any, tmp_path: Path) -> None:
+    config, notes = member("standaloneEnabled=false\nserver.2=a:2:3\ninitLimit=1\nsyncLimit=1\n")
+    assert list(config.members.servers) == [2]
+    assert notes == []
+    assert refusal(read, "dataDir=/d\nclientPort=1\nstandaloneEnabled=false\n") == (
+        f"{tmp_path}/zoo.cfg: standaloneEnabled = false then number of participants should be >0: add server lines"
+    )
+
+
+def test_members_may_stand_in_a_file_of_their_own(member: Any, tmp_path: Path) -> None:
+    for name, version in (("zoo.cfg.dynamic.1a", 0x1A), ("zoo.cfg.dynamic", 0), ("members", 0)):
+        (tmp_path / name).write_text("server.1=a:2:3\nserver.2=b:2:3;2199\nserver.3=c:2:3:observer\n")
+        config, _ = member(f"dynamicConfigFile={tmp_path}/{name}\ninitLimit=1\nsyncLimit=1\n", client="")
+        assert config.members.version == version
+        assert config.members.text.endswith(f"\nversion={version:x}")
+        assert config.members.voters == [1, 2]
+        assert config.client_port == 2199
+
+
+def test_an_even_number_of_voters_is_worth_a_line(member: Any, tmp_path: Path) -> None:
+    lines = THREE.replace("server.3", "server.4")
+    assert member(lines.replace("server.4=c:2890:3890\n", ""))[1] == [
+        f"{tmp_path}/zoo.cfg: No server failure will be tolerated. You need at least 3 servers."
+    ]
+    assert member(lines + "server.5=e:1:2\n")[1] == [
+        f"{tmp_path}/zoo.cfg: Non-optimal configuration, consider an odd number of servers."
+    ]
+
+
+def test_a_wrong_peer_type_is_worth_a_line(member: Any, tmp_path: Path) -> None:
+    _, notes = member(THREE + "peerType=observer\n")
+    assert notes == [
+        f"{tmp_path}/zoo.cfg, line 8: peerType=observer has no effect: by its server line server 2 is a participant"
+    ]
+    assert member(THREE + "peerType=participant\n")[1] == []
+
+
 @pytest.mark.parametrize(
-    ("lines", "named"),
+    ("lines", "myid", "why"),
     [
-        ("server.1=a:2888:3888\nserver.2=b:2888:3888\n", "server.1 (line 3), server.2 (line 4) describe"),
-        ("server.1=a:2:3\nserver.2=b:2:3\nserver.9=c:2:3:observer\n", "server.2 (line 4), server.9 (line 5) describe"),
-        ("standaloneEnabled=false\nserver.1=a:2888:3888;2181\n", "server.1 (line 4) describe"),
-        ("dynamicConfigFile=/etc/zoo.cfg.dynamic\n", "line 3: dynamicConfigFile describes"),
+        (THREE, None, "{d}/myid: myid file is missing: write this server's number in the ensemble into it, one of 1,"),
+        (THREE, "two", "{d}/myid: serverid two is not a number"),
+        (THREE, "", "{d}/myid: serverid  is not a number"),
+        (THREE, "7", "{d}/myid: My id 7 not in the peer list: the members in {d}/zoo.cfg are 1, 2, 3"),
+        (THREE.replace("initLimit=10\n", ""), "2", "{d}/zoo.cfg: initLimit is not set: "),
+        (THREE.replace("syncLimit=5\n", ""), "2", "{d}/zoo.cfg: syncLimit is not set: "),
+        (
+            THREE + "dynamicConfigFile=/x\n",
+            "2",
+            "{d}/zoo.cfg, line 3: parameter: server.1 must be in a separate dynamic",
+        ),
+        ("dynamicConfigFile=/missing/x\n", "2", "{d}/zoo.cfg, line 3: dynamicConfigFile=/missing/x: No such file"),
+        ("dynamicConfigFile={d}/dynamic\n", "2", "{d}/dynamic, line 2: dynamic file shouldn't have version inside"),
+        ("dynamicConfigFile={d}/foreign\n", "2", "{d}/foreign, line 1: Unrecognised parameter: tickTime"),
     ],
-)  # fmt: skip
-def test_an_ensemble_is_refused_with_its_lines_and_how_to_go_on(
-    read: Any, tmp_path: Path, lines: str, named: str
+)
+def test_a_member_that_cannot_start_is_told_why(
+    member: Any, tmp_path: Path, lines: str, myid: str | None, why: str
 ) -> None:
-    text = refusal(read, "dataDir=/d\nclientPort=1\n" + lines)
-    assert text.startswith(f"{tmp_path}/zoo.cfg")
-    assert named in text
-    assert "an ensemble, and zkpy serves none yet: to run a standalone server" in text
-    assert "remove the server.N lines and dynamicConfigFile" in text
+    (tmp_path / "dynamic").write_text("server.1=a:2:3\nversion=1\n")
+    (tmp_path / "foreign").write_text("tickTime=1\n")
+    with pytest.raises(ConfigError) as caught:
+        member(lines.replace("{d}", str(tmp_path)), myid)
+    assert str(caught.value).startswith(why.replace("{d}", str(tmp_path)))
 
 
 def test_one_server_line_is_ignored_with_a_line_but_for_its_client_address(read: Any, tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def serve(
 
     Without ZOO_CFG: a standalone server on 127.0.0.1:2181, with a data directory of its own under ~/.local/state/zkpy.
     """
-    from zkpy.server.config import Config, ConfigError, load_config
+    from zkpy.server.config import Config, load_config
+    from zkpy.server.errors import ConfigError
     from zkpy.server.logs import get_log, setup_logging
 
     if not hasattr(select, "epoll"):

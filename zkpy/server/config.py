@@ -16,7 +16,9 @@ from typing import Any, Final
 import attrs
 
 from zkpy.server import properties, settings
-from zkpy.server.settings import KEYS, MEMBERSHIP, OWN, PREFIX, SYSTEM, Key
+from zkpy.server.errors import ConfigError
+from zkpy.server.membership import PREFIXES, Line, Membership, read_membership
+from zkpy.server.settings import KEYS, OWN, PREFIX, SYSTEM, Key
 
 #: Environment variables whose -D options Apache's scripts pass to the server, the stronger one last (zkServer.sh).
 FLAG_VARIABLES: Final = ("SERVER_JVMFLAGS", "JVMFLAGS")
@@ -24,18 +26,11 @@ FLAG_VARIABLES: Final = ("SERVER_JVMFLAGS", "JVMFLAGS")
 MAX_INT: Final = (1 << 31) - 1
 MAX_LONG: Final = (1 << 63) - 1
 RELATIVE: Final = "is relative to the working directory: an absolute path is safer"
-#: What is said to the lines of an ensemble.
-NO_ENSEMBLE: Final = (
-    "an ensemble, and zkpy serves none yet: to run a standalone server, on the same data directory if you like,"
-    " remove the server.N lines and dynamicConfigFile from the file"
-)
 #: Sign, hexadecimal, octal and decimal digits.
 _DECIMAL: Final = re.compile("([+-]?)()()([0-9]+)")
+_FLOAT: Final = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
+_HEX: Final = re.compile("[0-9a-fA-F]{1,16}")
 _DECODED: Final = re.compile("([+-]?)(?:(?:0[xX]|#)([0-9a-fA-F]+)|0([0-7]+)|(0|[1-9][0-9]*))")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the text says what is wrong, where, and what would be right."""
 
 
 @attrs.frozen
@@ -91,9 +86,27 @@ class Config:
     db_autocreate: bool = True  # db.autocreate
     purge_interval_hours: int = 1  # autopurge.purgeInterval; 0 = off (Apache's default)
     snap_retain_count: int = 3  # autopurge.snapRetainCount
+    # Of an ensemble; without members the server is a standalone one, and the rest says nothing.
+    members: Membership | None = None  # server.N, group.G, weight.N
+    sid: int = 1  # the file myid
     init_limit: int = 0  # initLimit, ticks
     sync_limit: int = 0  # syncLimit, ticks
+    connect_limit: int = 0  # connectToLearnerMasterLimit, ticks; 0 = initLimit
     dynamic_config_file: Path | None = None  # dynamicConfigFile
+    peer_type: str = ""  # peerType
+    quorum_listen_on_all: bool = False  # quorumListenOnAllIPs
+    quorum_keepalive: bool = False  # tcpKeepAlive
+    election_connect_ms: int = 5000  # cnxTimeout
+    election_greeting_ms: int = -1  # quorumCnxnTimeoutMs; -1 = tickTime * syncLimit
+    election_bind_tries: int = 3  # electionPortBindRetry; 0 = for ever
+    min_notification_ms: int = 200  # fastleader.minNotificationInterval
+    max_notification_ms: int = 60000  # fastleader.maxNotificationInterval
+    max_epoch_wait_ms: int = -1  # leader.maxTimeToWaitForEpoch; -1 = off
+    leader_retry_ms: int = 100  # leaderConnectDelayDuringRetryMs
+    observer_rest_ms: int = 200  # observer.election.DelayMs, at most
+    commit_log_count: int = 500  # commitLogCount, txns
+    snapshot_size_factor: float = 0.33  # snapshotSizeFactor; negative = off, 0 = no limit
+    force_snap: bool = False  # forceSnapshotSync
 
     @classmethod
     def standalone(cls, data_dir: Path, **fields: Any) -> "Config":
@@ -140,7 +153,7 @@ class _Reader:
         self.fields: dict[str, Any] = {}
         self._settings: dict[str, _Setting] = {}  # by the key's own name
         self._places: dict[str, str] = {}  # field → where it was set
-        self._members: dict[str, tuple[str, int]] = {}  # server.N → (spec, line)
+        self._members: list[Line] = []
         if not path.is_absolute():
             self.notes.append(f"{path} {RELATIVE}")
 
@@ -166,8 +179,8 @@ class _Reader:
         for name, entry in sorted(last.items(), key=lambda item: not item[0].startswith(PREFIX)):
             setting = _Setting(name, entry.value.strip(), f"{self.path}, line {entry.line}")
             key = KEYS.get(name)
-            if key is None and name.startswith(MEMBERSHIP):
-                self._members[name] = (setting.value, entry.line)
+            if key is None and name.startswith(PREFIXES):
+                self._members.append(Line(name, setting.value, setting.where))
                 continue
             if key is None and name.startswith(PREFIX):
                 key = KEYS.get(name.removeprefix(PREFIX))
@@ -183,9 +196,11 @@ class _Reader:
         for name, setting in self._settings.items():
             self._apply(KEYS[name], setting)
         fields = self.fields
-        self._check_membership()
+        self._take_members()
         if "data_dir" not in fields:
             raise ConfigError(f"{self.path}: dataDir is not set: add a line such as dataDir=/var/lib/zookeeper")
+        if fields.get("members") is not None:
+            self._find_myself(fields["members"])
         if "client_port" not in fields:
             raise ConfigError(
                 f"{self.path}: clientPortAddress is set but clientPort is not set"
@@ -205,10 +220,14 @@ class _Reader:
         for name, field, least in (
             ("autopurge.snapRetainCount", "snap_retain_count", 3),
             ("snapCount", "snap_count", 2),
+            ("commitLogCount", "commit_log_count", 500),
         ):
             if fields.get(field, least) < least:
                 self.notes.append(f"{self._places[field]}: {name}={fields[field]} is raised to {least}, the least")
                 fields[field] = least
+        if fields.get("snapshot_size_factor", 0) > 1:
+            self.notes.append(f"{self._places['snapshot_size_factor']}: snapshotSizeFactor is at most 1: 0.33 is taken")
+            fields["snapshot_size_factor"] = 0.33
         for field in ("purge_interval_hours", "max_client_cnxns", "max_cnxns"):
             if field in fields:  # Apache takes any negative number for none
                 fields[field] = max(0, fields[field])
@@ -248,40 +267,121 @@ class _Reader:
         hint = f": did you mean {near[0]}?" if near else ""
         self.notes.append(f"{setting.where}: {setting.name} is not a key of ZooKeeper 3.9 and has no effect{hint}")
 
-    def _check_membership(self) -> None:
-        """Refuse an ensemble; take a lone server line as Apache does, for a standalone server."""
-        voters: list[tuple[str, str, int]] = []
-        observers: list[tuple[str, str, int]] = []
-        for name, (spec, line) in self._members.items():
-            if not name.startswith("server."):
-                self.notes.append(f"{self.path}, line {line}: {name} has no effect: it concerns ensembles")
-            elif _integer(name.removeprefix("server."), is_decimal=True) is None:
-                raise ConfigError(f"{self.path}, line {line}: {name}={spec}: the server's id must be a whole number")
-            else:
-                is_observer = spec.partition(";")[0].lower().endswith(":observer")
-                (observers if is_observer else voters).append((name, spec, line))
-        if self.fields.get("dynamic_config_file") is not None:
-            raise ConfigError(f"{self._places['dynamic_config_file']}: dynamicConfigFile describes {NO_ENSEMBLE}")
-        if len(voters) > 1 or (voters and not self.fields.get("standalone_enabled", True)):
-            lines = ", ".join(f"{name} (line {line})" for name, _, line in voters + observers)
-            raise ConfigError(f"{self.path}: {lines} describe {NO_ENSEMBLE}")
+    def _take_members(self) -> None:
+        """The ensemble, if there is one; a lone server line is taken as Apache takes it, for a standalone server."""
+        fields = self.fields
+        lines, version = self._members, 0
+        dynamic = fields.get("dynamic_config_file")
+        if dynamic is not None:
+            if lines:
+                raise ConfigError(
+                    f"{lines[0].where}: parameter: {lines[0].name} must be in a separate dynamic config file, since"
+                    f" dynamicConfigFile={dynamic} is set ({self._places['dynamic_config_file']})"
+                )
+            lines, version = self._read_dynamic(dynamic)
+        members = read_membership(lines, version)
+        places = {line.name: line for line in lines}
+        voters = members.voters
+        observers = [places[f"server.{sid}"] for sid in members.servers if sid not in voters]
+        is_alone_allowed = fields.get("standalone_enabled", True)
+        if len(voters) > 1 or (voters and not is_alone_allowed):
+            fields["members"] = members
+            if len(voters) == 2:
+                self.notes.append(f"{self.path}: No server failure will be tolerated. You need at least 3 servers.")
+            elif len(voters) % 2 == 0:
+                self.notes.append(f"{self.path}: Non-optimal configuration, consider an odd number of servers.")
+            return
         if observers:
             what = "quorum" if voters else "participants"
-            raise ConfigError(f"{self.path}, line {observers[0][2]}: Observers w/o {what} is an invalid configuration")
-        if not voters:
+            raise ConfigError(f"{observers[0].where}: Observers w/o {what} is an invalid configuration")
+        if not is_alone_allowed:
+            raise ConfigError(
+                f"{self.path}: standaloneEnabled = false then number of participants should be >0: add server lines"
+            )
+        for line in lines:
+            if not line.name.startswith("server."):
+                self.notes.append(f"{line.where}: {line.name} has no effect: it concerns ensembles")
+        for sid in voters:
+            line = places[f"server.{sid}"]
+            self.notes.append(f"{line.where}: Invalid configuration, only one server specified (ignoring {line.name})")
+            # Apache listens for no clients then; whoever wrote an address meant it.
+            self._take_client_address(members, sid)
+
+    def _read_dynamic(self, path: Path) -> tuple[list[Line], int]:
+        """The lines of a dynamicConfigFile, and the version that its name ends with."""
+        place = self._places["dynamic_config_file"]
+        try:
+            entries = properties.parse(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{place}: dynamicConfigFile={path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        lines = {}
+        for entry in entries:
+            line = Line(entry.key.strip(), entry.value.strip(), f"{path}, line {entry.line}")
+            if line.name == "version":
+                raise ConfigError(f"{line.where}: dynamic file shouldn't have version inside: remove the line")
+            if not line.name.startswith(PREFIXES):
+                raise ConfigError(f"{line.where}: Unrecognised parameter: {line.name}: it belongs into {self.path}")
+            lines[line.name] = line
+        suffix = path.name.rpartition(".")[2] if "." in path.name else ""
+        return list(lines.values()), int(suffix, 16) if _HEX.fullmatch(suffix) else 0
+
+    def _find_myself(self, members: Membership) -> None:
+        """Which of the members this server is."""
+        fields = self.fields
+        for name, field in (("initLimit", "init_limit"), ("syncLimit", "sync_limit")):
+            if not fields.get(field):
+                raise ConfigError(
+                    f"{self.path}: {name} is not set: a member of an ensemble needs it; add a line such as {name}=10"
+                )
+        path = fields["data_dir"] / "myid"
+        try:
+            text = path.read_text("utf-8", "replace").partition("\n")[0].strip()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path}: myid file is missing: write this server's number in the ensemble into it, one of"
+                f" {', '.join(map(str, members.servers))}"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}: cannot read it") from error
+        sid = _integer(text, is_decimal=True)
+        if sid is None:
+            raise ConfigError(f"{path}: serverid {text} is not a number")
+        if sid not in members.servers:
+            raise ConfigError(
+                f"{path}: My id {sid} not in the peer list: the members in {self.path} are"
+                f" {', '.join(map(str, members.servers))}"
+            )
+        fields["sid"] = sid
+        is_observer = members.servers[sid].is_observer
+        said = fields.get("peer_type", "")
+        if said and (said == "observer") != is_observer:
+            role = "observer" if is_observer else "participant"
+            self.notes.append(
+                f"{self._places['peer_type']}: peerType={said} has no effect: by its server line server {sid} is"
+                f" {'an' if is_observer else 'a'} {role}"
+            )
+        self._take_client_address(members, sid)
+
+    def _take_client_address(self, members: Membership, sid: int) -> None:
+        """Where a server line says that clients are served; clientPort may say the same."""
+        fields = self.fields
+        client = members.servers[sid].client
+        if client is None:
             return
-        name, spec, line = voters[0]
-        self.notes.append(
-            f"{self.path}, line {line}: Invalid configuration, only one server specified (ignoring {name})"
-        )
-        # Apache listens for no clients then; whoever wrote an address meant it.
-        address, _, port = spec.partition(";")[2].partition(";")[0].rpartition(":")
-        number = _integer(port, is_decimal=True) if port else None
-        if number is not None and "client_port" not in self.fields:
-            if not 0 <= number <= 65535:
-                raise ConfigError(f"{self.path}, line {line}: {name}={spec}: {port} is no port")
-            self.fields["client_port"] = number
-            self.fields.setdefault("client_address", address)
+        host = "" if client[0] in ("0.0.0.0", "::") else client[0]
+        if "client_port" not in fields:
+            fields["client_port"] = client[1]
+            fields.setdefault("client_address", host)
+        elif fields.get("members") is not None and (
+            fields["client_port"] != client[1] or fields.get("client_address", host) != host
+        ):
+            raise ConfigError(
+                f"{self._places['client_port']}: client address for this server (id = {sid}) in static config file is"
+                f" {fields.get('client_address', '')}:{fields['client_port']} is different from client address found in"
+                f" its server line: {client[0]}:{client[1]}: remove one of them"
+            )
 
 
 def _options(environ: Mapping[str, str]) -> dict[str, _Setting]:
@@ -326,6 +426,10 @@ def _parse(key: Key, setting: _Setting) -> Any:
         if not low <= number <= high:
             raise wrong(f"it must be at least {low}" if number < low else f"it must be at most {high}")
         return number
+    if key.kind == "float":
+        if _FLOAT.fullmatch(value) is None:
+            raise wrong("it must be a number such as 0.33")
+        return float(value)
     lowered = value.lower()
     if key.kind in ("bool", "flag"):
         if lowered not in ("true", "false"):

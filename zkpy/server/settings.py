@@ -25,6 +25,7 @@ class Key:
     """One key. `low` and `high` bound a number, inclusively. `kind`:
 
     int, long   32 and 64 bits                         str, path   text
+    float       a decimal number
     bool, flag  true or false                          words       a comma list
     yes, on     yes or no                              choice      one of `choices`
 
@@ -51,7 +52,8 @@ class Key:
 
 
 _JVM: Final = "it tunes the Java server"
-_QUORUM: Final = "it concerns ensembles, which are not supported yet"
+_QUORUM: Final = "this part of ensembles is not supported yet"
+_MEMBER: Final = "a member does without it"
 _TLS: Final = "TLS is not supported yet"
 _SASL: Final = "SASL is not supported yet"
 _ADMIN: Final = "the AdminServer is not supported yet"
@@ -100,12 +102,15 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_TLS, "int", "secureClientPort", where=OWN),
         *_none(_TLS, "str", "secureClientPortAddress", where=OWN),
         *_none(_TLS, "bool", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles", where=OWN),
-        *_none(_QUORUM, "int", "observerMasterPort", "connectToLearnerMasterLimit", where=OWN),
-        Key("electionAlg", "int", low=3, high=3, why=_QUORUM, where=OWN),
-        Key("peerType", "choice", choices=("participant", "observer"), why=_QUORUM, where=OWN),
-        *_none(_QUORUM, "bool", "quorumListenOnAllIPs", "syncEnabled", "multiAddress.enabled", where=OWN),
-        *_none(_QUORUM, "int", "multiAddress.reachabilityCheckTimeoutMs", where=OWN),
-        *_none(_QUORUM, "bool", "multiAddress.reachabilityCheckEnabled", where=OWN),
+        *_none(_QUORUM, "int", "observerMasterPort", where=OWN),
+        _own("connectToLearnerMasterLimit", "int", "connect_limit", 0),
+        Key("electionAlg", "int", low=3, high=3, why="there is only this one", where=OWN),
+        Key("peerType", "choice", "peer_type", choices=("participant", "observer"), where=OWN),
+        _own("quorumListenOnAllIPs", "bool", "quorum_listen_on_all"),
+        *_none(_QUORUM, "bool", "syncEnabled", where=OWN),
+        *_none("several addresses of a server are always taken", "bool", "multiAddress.enabled", where=OWN),
+        *_none("all addresses of a server are tried", "int", "multiAddress.reachabilityCheckTimeoutMs", where=OWN),
+        *_none("all addresses of a server are tried", "bool", "multiAddress.reachabilityCheckEnabled", where=OWN),
         *_none(_QUORUM, "str", "oraclePath", where=OWN),
         *_none(_QUORUM, "bool", "localSessionsEnabled", "localSessionsUpgradingEnabled", where=OWN),
         *_none(_SASL, "bool", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl", where=OWN),
@@ -157,9 +162,10 @@ KEYS: Final[dict[str, Key]] = {
         Key("datadir.autocreate", "flag", "datadir_autocreate"),
         Key("db.autocreate", "flag", "db_autocreate"),
         *_none("a turn is the batch here", "int", "flushDelay", "maxWriteQueuePollTime", "maxBatchSize"),
-        *_none(_QUORUM, "int", "commitLogCount"),
-        *_none(_QUORUM, "str", "snapshotSizeFactor"),
-        *_none(_QUORUM, "flag", "forceSnapshotSync", "test.allowDiscontinuousProposals"),
+        Key("commitLogCount", "int", "commit_log_count"),
+        Key("snapshotSizeFactor", "float", "snapshot_size_factor"),
+        Key("forceSnapshotSync", "flag", "force_snap"),
+        *_none(_MEMBER, "flag", "test.allowDiscontinuousProposals"),
         *_none(_LATER, "str", "testingonly.initialZxid"),
         # Connections
         Key("jute.maxbuffer.extrasize", "int", "jute_extrasize", 0),
@@ -167,7 +173,7 @@ KEYS: Final[dict[str, Key]] = {
         Key("4lw.commands.whitelist", "words", "four_letter_whitelist"),
         Key("clientTcpKeepAlive", "flag", "tcp_keepalive"),
         Key("nio.sessionlessCnxnTimeout", "int", "sessionless_timeout_ms", 1),
-        *_none(_QUORUM, "flag", "tcpKeepAlive"),
+        Key("tcpKeepAlive", "flag", "quorum_keepalive"),
         *_none(_JVM, "str", "serverCnxnFactory"),
         *_none(_JVM, "int", "nio.numSelectorThreads", "nio.numWorkerThreads", "nio.directBufferBytes"),
         *_none(_JVM, "int", "nio.shutdownTimeout"),
@@ -184,16 +190,22 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_LATER, "str", "connection_throttle_decrease_ratio"),
         *_none(_LATER, "flag", "connection_throttle_weight_enabled"),
         # Quorum and election
-        *_none(_QUORUM, "int", "cnxTimeout", "quorumCnxnTimeoutMs", "electionPortBindRetry"),
-        *_none(_QUORUM, "int", "fastleader.minNotificationInterval", "fastleader.maxNotificationInterval"),
+        Key("cnxTimeout", "int", "election_connect_ms", 1),
+        Key("quorumCnxnTimeoutMs", "int", "election_greeting_ms"),
+        Key("electionPortBindRetry", "int", "election_bind_tries", 0),
+        Key("fastleader.minNotificationInterval", "int", "min_notification_ms", 1),
+        Key("fastleader.maxNotificationInterval", "int", "max_notification_ms", 1),
         *_none(_QUORUM, "on", "leaderServes"),
-        *_none(_QUORUM, "int", "leader.maxTimeToWaitForEpoch", "leader.ackLoggingFrequency"),
+        Key("leader.maxTimeToWaitForEpoch", "int", "max_epoch_wait_ms", -1),
+        *_none(_MEMBER, "int", "leader.ackLoggingFrequency"),
         *_none(_QUORUM, "int", "leader.maxConcurrentSnapSyncs", "leader.maxConcurrentDiffSyncs"),
         *_none(_JVM, "flag", "leader.closeSocketAsync", "learner.closeSocketAsync", "learner.asyncSending"),
-        *_none(_QUORUM, "int", "leaderConnectDelayDuringRetryMs", "observer.reconnectDelayMs"),
-        *_none(_QUORUM, "int", "observer.election.DelayMs", "observerMaster.sizeLimit"),
-        *_none(_QUORUM, "flag", "follower.skipLearnerRequestToNextProcessor", "observer.syncEnabled"),
-        *_none(_QUORUM, "flag", "forward_learner_requests_to_commit_processor_disabled"),
+        Key("leaderConnectDelayDuringRetryMs", "int", "leader_retry_ms", 0),
+        *_none(_QUORUM, "int", "observer.reconnectDelayMs", "observerMaster.sizeLimit"),
+        Key("observer.election.DelayMs", "int", "observer_rest_ms", 0),
+        *_none(_MEMBER, "flag", "follower.skipLearnerRequestToNextProcessor"),
+        *_none(_QUORUM, "flag", "observer.syncEnabled"),
+        *_none(_MEMBER, "flag", "forward_learner_requests_to_commit_processor_disabled"),
         *_none(_JVM, "int", "messageTracker.BufferSize", "commitProcessor.numWorkerThreads"),
         *_none(_JVM, "flag", "messageTracker.Enabled"),
         *_none(_JVM, "int", "commitProcessor.maxReadBatchSize", "commitProcessor.maxCommitBatchSize"),
@@ -244,7 +256,7 @@ KEYS: Final[dict[str, Key]] = {
         Key("znode.container.maxPerMinute", "int", "container_max_per_minute", 1, where=SYSTEM),
         Key("znode.container.maxNeverUsedIntervalMs", "long", "container_max_never_used_ms", 0, where=SYSTEM),
         *_none(_QUORUM, "flag", "readonlymode.enabled", where=SYSTEM),
-        *_none(_QUORUM, "flag", "leader.nodelay", "follower.nodelay", where=SYSTEM),
+        *_none("nothing is ever held back", "flag", "leader.nodelay", "follower.nodelay", where=SYSTEM),
         *_none(_SASL, "str", "java.security.auth.login.config", "java.security.krb5.conf", where=SYSTEM),
         *_none(_SASL, "str", "sun.security.jgss.native", where=SYSTEM),
         *_none(_TLS, "str", "jdk.tls.rejectClientInitiatedRenegotiation", where=SYSTEM),
@@ -264,6 +276,3 @@ FAMILIES: Final[dict[str, str]] = {
     "root.logger": _LOGGING,
     "console.threshold": _LOGGING,
 }
-
-#: Lines that describe an ensemble.
-MEMBERSHIP: Final = ("server.", "group.", "weight.")
