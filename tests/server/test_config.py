@@ -33,6 +33,7 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "quorumListenOnAllIPs": ("true", "quorum_listen_on_all", True),
     "commitLogCount": ("600", "commit_log_count", 600),
     "snapshotSizeFactor": ("0.5", "snapshot_size_factor", 0.5),
+    "leaderServes": ("no", "leader_serves", False),
     "forceSnapshotSync": ("true", "force_snap", True),
     "tcpKeepAlive": ("true", "quorum_keepalive", True),
     "cnxTimeout": ("1000", "election_connect_ms", 1000),
@@ -121,7 +122,6 @@ WITHOUT_EFFECT = {
         admin.snapshot.enabled admin.restore.enabled client.secure disableAutoWatchReset sasl.client
         sasl.client.canonicalize.hostname
         """,
-    "yes": "leaderServes",
     "some text": """
         secureClientPortAddress X509AuthenticationProvider.superUser ssl.authProvider ssl.sslProvider
         jdk.tls.rejectClientInitiatedRenegotiation oraclePath quorum.auth.server.saslLoginContext

@@ -1,7 +1,7 @@
 """`zkpy serve`: run a server until SIGTERM or SIGINT.
 
 Exit statuses are Apache's (ExitCode): 0 after a clean stop, 1 for an unexpected error, 2 for a bad configuration or
-call, 3 for a data directory that cannot be used.
+call, 3 for a data directory that cannot be used, 14 for an election port that cannot be had.
 """
 
 import os
@@ -15,6 +15,7 @@ import click
 EXIT_UNEXPECTED: Final = 1
 EXIT_CONFIG: Final = 2
 EXIT_DATA: Final = 3
+EXIT_ELECTION_PORT: Final = 14
 
 
 @click.command()
@@ -69,7 +70,7 @@ def _run(config: Any) -> None:
 
     import trio
 
-    from zkpy.server.server import ListenError
+    from zkpy.server.errors import ElectionPortError, ListenError
     from zkpy.server.server import serve as run_server
     from zkpy.storage import StorageError
 
@@ -88,7 +89,11 @@ def _run(config: Any) -> None:
             def on_serving(host: str, port: int) -> None:
                 nursery.start_soon(stop_on_signal)
                 shown = f"[{host}]" if ":" in host else host
-                click.echo(f"zkpy serving on {shown}:{port} (data in {config.data_dir})")
+                if config.members is None:
+                    click.echo(f"zkpy serving on {shown}:{port} (data in {config.data_dir})")
+                else:
+                    count = len(config.members.servers)
+                    click.echo(f"zkpy member {config.sid} of {count} on {shown}:{port} (data in {config.data_dir})")
                 sys.stdout.flush()
 
             await run_server(config, on_serving=on_serving)
@@ -105,6 +110,8 @@ def _run(config: Any) -> None:
             return
         if isinstance(error, StorageError):
             _fail(EXIT_DATA, str(error))
+        if isinstance(error, ElectionPortError):
+            _fail(EXIT_ELECTION_PORT, str(error))
         if isinstance(error, ListenError):
             _fail(EXIT_UNEXPECTED, str(error))
         if isinstance(error, OSError):

@@ -101,6 +101,7 @@ class Config:
     election_bind_tries: int = 3  # electionPortBindRetry; 0 = for ever
     min_notification_ms: int = 200  # fastleader.minNotificationInterval
     max_notification_ms: int = 60000  # fastleader.maxNotificationInterval
+    leader_serves: bool = True  # leaderServes
     max_epoch_wait_ms: int = -1  # leader.maxTimeToWaitForEpoch; -1 = off
     leader_retry_ms: int = 100  # leaderConnectDelayDuringRetryMs
     observer_rest_ms: int = 200  # observer.election.DelayMs, at most

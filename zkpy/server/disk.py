@@ -8,17 +8,24 @@ time of each sync is measured, and the batch goes to a thread while syncs are sl
 
 Either way nothing is acknowledged before its sync. An error of a write or a sync is fatal: nobody knows then what is
 on disk.
+
+A member's Readies may also have epochs, a cut of the history or a whole tree for the disk. What is quick among that is
+done in the turn like a batch; else the Ready waits for the thread, and all that come behind it wait too: disk work is
+done strictly in the order of the Readies.
 """
 
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
 import trio
 
+from zkpy.proto.zxid import zxid_text
 from zkpy.replica import Replica
 from zkpy.server.logs import get_log
 from zkpy.storage import SnapshotWriter, Store
+from zkpy.tree.datatree import DataTree
 from zkpy.zab.ready import Ready
 
 log = get_log("zkpy.disk")
@@ -38,8 +45,19 @@ SLICES_MOST_S: Final = 0.005
 class Disk:
     """Owner of the open log and of the snapshot under way."""
 
-    def __init__(self, replica: Replica, store: Store, *, slow_warning_ms: int = 1000) -> None:
-        """Keep what `replica` decides in `store`; a sync of `slow_warning_ms` or more is worth a line in the log."""
+    def __init__(
+        self,
+        replica: Replica,
+        store: Store,
+        *,
+        slow_warning_ms: int = 1000,
+        prepare_tree: Callable[[DataTree], None] = lambda tree: None,
+    ) -> None:
+        """Keep what `replica` decides in `store`; a sync of `slow_warning_ms` or more is worth a line in the log.
+
+        `prepare_tree` is called with each tree that takes the place of the one before.
+        """
+        self.prepare_tree = prepare_tree
         self.replica = replica
         self.store = store
         self.log = store.log
@@ -51,6 +69,10 @@ class Disk:
         self._token = -1
         self._is_syncing = False
         self._wake_sync = trio.Event()
+        # A member's Readies that wait for the thread, the first one perhaps at work; then all others queue up here.
+        self._queue: deque[Ready] = deque()
+        #: A snapshot is due, once there is a tree that is known to be committed.
+        self.owes_snapshot = False
         # The snapshot being written in slices, and the one that only has to be made durable.
         self._snapshot: SnapshotWriter | None = None
         self._written: SnapshotWriter | None = None
@@ -65,12 +87,15 @@ class Disk:
     @property
     def is_behind(self) -> bool:
         """Is a sync under way in the thread, so that writes will not commit in this turn?"""
-        return self._is_syncing or self._token >= 0
+        return self._is_syncing or self._token >= 0 or bool(self._queue)
 
     # --- the log -----------------------------------------------------------------------------------------------
 
     def carry_out(self, ready: Ready) -> None:
         """Append the batch; in the quick mode also sync it, and tell the replica."""
+        if self._queue or ready.epochs is not None or ready.truncate >= 0 or ready.restore is not None:
+            self._carry_out_member(ready)
+            return
         self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
         # While a snapshot goes to disk, a sync of the log waits for much of that to be written.
@@ -83,8 +108,19 @@ class Disk:
             self._statistics.observe("sync_processor_batch_size", len(ready.append))
             self._measure(perf_counter() - started)
             self.replica.synced(ready.token)
-        if self.store.wants_snapshot(len(ready.append), size):
+        if self.store.wants_snapshot(len(ready.append), size) or self.owes_snapshot:
+            self.owes_snapshot = False
             self.start_snapshot()
+
+    def _carry_out_member(self, ready: Ready) -> None:
+        """The same with epochs, a cut or a tree, or behind a Ready that has one."""
+        is_quick = ready.truncate < 0 and ready.restore is None
+        if is_quick and not self.is_threaded and not self.is_behind and self._written is None:
+            self.store.carry_out(ready)
+            self.replica.synced(ready.token)
+        else:
+            self._queue.append(ready)
+            self._wake_sync.set()
 
     async def sync_slowly(self, finish_turn: Callable[[], None]) -> None:
         """Write and sync in a thread whatever `carry_out` leaves, for ever; `finish_turn` goes on with its outcome."""
@@ -93,7 +129,12 @@ class Disk:
             self._wake_sync = trio.Event()
             token, self._token = self._token, -1
             if token < 0:
+                while self._queue:
+                    await self._carry_out_slowly(self._queue[0])
+                    finish_turn()
                 continue
+            if self._queue:
+                self._wake_sync.set()
             batch = self.log.take()
             self._is_syncing = True
             started = perf_counter()
@@ -102,6 +143,23 @@ class Disk:
             self._measure(perf_counter() - started)
             self.replica.synced(token)
             finish_turn()
+
+    async def _carry_out_slowly(self, ready: Ready) -> None:
+        """Do the first Ready of the queue in a thread."""
+        if ready.truncate >= 0 or ready.restore is not None:
+            # Its tree is about to go.
+            if self._snapshot is not None:
+                self._snapshot.abort()
+                self._snapshot = None
+            while self._written is not None:
+                await trio.sleep(0.01)
+        await trio.to_thread.run_sync(self.store.carry_out, ready)
+        self._queue.popleft()
+        if self.store.tree is not self.replica.keeper.tree:
+            self.prepare_tree(self.store.tree)
+            self.replica.install(self.store.tree)
+            log.info("tree replaced", zxid=zxid_text(self.store.tree.last_zxid), nodes=self.store.tree.node_count)
+        self.replica.synced(ready.token)
 
     def _measure(self, took_s: float) -> None:
         self.average_s += (took_s - self.average_s) * _WEIGHT

@@ -17,6 +17,7 @@ from zkpy.replica import Replica
 from zkpy.server.disk import Disk
 from zkpy.server.hub import Hub
 from zkpy.server.logs import get_log
+from zkpy.server.peers import Peers
 
 log = get_log("zkpy.keeper")
 
@@ -24,6 +25,8 @@ log = get_log("zkpy.keeper")
 YIELD_MS: Final = 10
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
+#: The same for a member: an election waits for deadlines that are set while the clock task sleeps.
+MEMBER_CLOCK_STEP_MS: Final = 20
 
 
 def now_ms() -> int:
@@ -43,6 +46,8 @@ class Driver:
         self.replica = replica
         self.hub = hub
         self.disk = disk
+        #: The other members, in an ensemble.
+        self.peers: Peers | None = None
 
     async def run(self) -> None:
         """Run turns for ever, waiting in between for a socket.
@@ -56,9 +61,11 @@ class Driver:
         epoll_fd = hub.epoll.fileno()
         busy = False
         yielded_ms = now_ms()
+        # The other members' words come through Trio.
+        is_member = self.peers is not None
         while True:
-            if busy or disk.has_work or (not disk.is_behind and hub.wait_a_moment()):
-                if now_ms() - yielded_ms >= YIELD_MS:
+            if busy or disk.has_work or (not is_member and not disk.is_behind and hub.wait_a_moment()):
+                if is_member or now_ms() - yielded_ms >= YIELD_MS:
                     await trio.lowlevel.checkpoint()
                     yielded_ms = now_ms()
             else:
@@ -71,7 +78,8 @@ class Driver:
         while True:
             now = now_ms()
             deadline = self.replica.deadline_ms()
-            step = CLOCK_STEP_MS if deadline is None else min(CLOCK_STEP_MS, max(1, deadline - now))
+            most = CLOCK_STEP_MS if self.peers is None else MEMBER_CLOCK_STEP_MS
+            step = most if deadline is None else min(most, max(1, deadline - now))
             await trio.sleep(step / 1000)
             now = now_ms()
             if deadline is not None and now >= deadline:
@@ -93,11 +101,21 @@ class Driver:
             self.disk.continue_snapshot(monotonic() - started_s)
         return more
 
+    def hear(self, word: Callable[[], None]) -> None:
+        """A turn whose input is `word`: something that another member has said, or that became of a link to one."""
+        self.replica.begin(now_ms(), wall_ms())
+        word()
+        self.finish()
+
     def finish(self) -> None:
         """Carry out what was decided until nothing is left, then send; also what a finished sync leads to."""
         replica = self.replica
+        peers = self.peers
         while True:
             ready = replica.ready()
+            if peers is not None:
+                # Before the disk, so that the disks of all members work at the same time.
+                peers.carry_out(ready)
             if ready.has_disk_work:
                 # Whoever has their answers already need not wait for the disk, and says the next thing meanwhile.
                 self.hub.flush(replica.keeper.take_answered())

@@ -7,3 +7,7 @@ class ConfigError(Exception):
 
 class ListenError(Exception):
     """A port cannot be listened on; the text says where, why, and what to do."""
+
+
+class ElectionPortError(ListenError):
+    """The election port of a member cannot be listened on."""

@@ -3,6 +3,7 @@
     driver     the turn: hub, replica, and the disk while it is quick
     clock      wakes the driver when something is due
     disk       syncs in a thread while the disk is slow
+    links      in an ensemble, some for each other member: `member`, `peers`
     purge      deletes old snapshots and logs, now and then
 
 Start: bind the ports (a port in use is known at once), recover the data directory, then serve. Stop: cancel; what is
@@ -25,10 +26,14 @@ from zkpy.replica import Replica
 from zkpy.server.config import Config
 from zkpy.server.disk import Disk
 from zkpy.server.driver import Driver, now_ms, wall_ms
+from zkpy.server.errors import ListenError
 from zkpy.server.host import describe_host
 from zkpy.server.hub import Hub
 from zkpy.server.logs import get_log
+from zkpy.server.member import configuration_of, link_up, listen_for_votes, make_peer
+from zkpy.server.sockets import DEFAULT_BACKLOG, bind, explain
 from zkpy.storage import Store, StoreOptions
+from zkpy.tree.datatree import DataTree
 
 log = get_log("zkpy.server")
 
@@ -38,18 +43,14 @@ GC_THRESHOLD: Final = 10_000
 #: Buffers of this size on (bytes; glibc's own first choice) are mapped, and unmapped when they are freed.
 LARGE_BUFFER: Final = 1 << 17
 _M_MMAP_THRESHOLD: Final = -3
-#: Connections the kernel may hold for us; generous, as a restarted server sees all its clients at once.
-DEFAULT_BACKLOG: Final = 1024
+#: Errors that another port, rather than another address, would cure.
+_PORT_ERRORS: Final = (errno.EADDRINUSE, errno.EACCES)
 #: File descriptors that clients do not get: a log or snapshot that cannot be opened is the end.
 RESERVED_DESCRIPTORS: Final = 32
 
 
-class ListenError(Exception):
-    """Clients cannot be listened for; the text says where, why, and what to do."""
-
-
 async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> None:
-    """Run a standalone server until cancelled; `on_serving(host, port)` is called once, when clients can connect.
+    """Run a server, alone or a member, until cancelled; `on_serving(host, port)` is called once, when clients may come.
 
     Raises ListenError for an address that cannot be bound, `zkpy.storage.StorageError` for a data directory that cannot
     be used, OSError for a disk that fails.
@@ -67,11 +68,18 @@ async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> No
 async def _run(config: Config, listener: socket.socket, store: Store, on_serving: Callable[[str, int], None]) -> None:
     now = now_ms()
     host, port = listener.getsockname()[:2]
+    members = config.members
+    peer = None
+    prepare_tree: Callable[[DataTree], None] = _leave
+    if members is not None:
+        prepare_tree = configuration_of(members)
+        prepare_tree(store.tree)
+        peer = make_peer(config, members, store, now)
     keeper = Keeper(store.tree, settings_of(config), now, wall_ms(), describe_host(config, store, port))
     statistics = keeper.statistics
     statistics.digest_mismatches = store.recovered.digest_mismatches
     statistics.observe("startup_txns_loaded", store.recovered.replayed)
-    replica = Replica(keeper)
+    replica = Replica(keeper, peer)
     hub = Hub(
         replica,
         [listener],
@@ -79,27 +87,45 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
         max_total=config.max_cnxns,
         max_fd=_raise_descriptor_limit() - RESERVED_DESCRIPTORS,
         keepalive=config.tcp_keepalive,
-        outstanding_limit=config.global_outstanding_limit,
+        outstanding_limit=_outstanding_limit(config),
     )
-    disk = Disk(replica, store, slow_warning_ms=config.fsync_warning_threshold_ms)
+    disk = Disk(replica, store, slow_warning_ms=config.fsync_warning_threshold_ms, prepare_tree=prepare_tree)
     driver = Driver(replica, hub, disk)
     _tame_garbage_collection()
     _give_memory_back()
-    if store.recovered.replayed:
-        # As Apache does at each start: the next one has less to replay.
-        disk.start_snapshot()
+    election_listeners: list[socket.socket] = []
     try:
         async with trio.open_nursery() as nursery:
+            if members is not None:
+                election_listeners += await listen_for_votes(config, members)
+                driver.peers = link_up(config, members, nursery, election_listeners, driver, store)
+                disk.owes_snapshot = store.wants_snapshot(store.recovered.replayed, 0)
+            elif store.recovered.replayed:
+                # As Apache does at each start: the next one has less to replay.
+                disk.start_snapshot()
             nursery.start_soon(driver.run)
             nursery.start_soon(driver.keep_time)
             nursery.start_soon(disk.sync_slowly, driver.finish)
             nursery.start_soon(disk.finish_snapshots)
             if config.purge_interval_hours > 0:
                 nursery.start_soon(_purge_now_and_then, store, config)
+            driver.hear(_nothing)
             on_serving(host, port)
     finally:
         disk.close()
         hub.close()
+        if driver.peers is not None:
+            driver.peers.close()
+        for one in election_listeners:
+            one.close()
+
+
+def _nothing() -> None:
+    """No word: what a Peer has to say before anything has happened."""
+
+
+def _leave(tree: DataTree) -> None:
+    """A server that is alone has nothing to put into its tree."""
 
 
 async def _purge_now_and_then(store: Store, config: Config) -> None:
@@ -130,42 +156,14 @@ def _report_progress(replayed: int) -> None:
 
 def _listen(config: Config) -> socket.socket:
     """The socket that clients connect to. Raises ListenError."""
-    host, port = config.client_address.removeprefix("[").removesuffix("]"), config.client_port
-    where = f"{config.client_address or '*'}:{port}"
-    is_wildcard = not host
-    if is_wildcard and socket.has_dualstack_ipv6():
-        host = "::"
-    sock: socket.socket | None = None
+    host = config.client_address.removeprefix("[").removesuffix("]")
+    backlog = config.listen_backlog if config.listen_backlog > 0 else DEFAULT_BACKLOG
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if is_wildcard else 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(config.listen_backlog if config.listen_backlog > 0 else DEFAULT_BACKLOG)
+        return bind(host, config.client_port, backlog)
     except (OSError, UnicodeError) as error:
-        if sock is not None:
-            sock.close()
-        raise ListenError(f"cannot listen on {where}: {_explain(error)}") from error
-    return sock
-
-
-def _explain(error: OSError | UnicodeError) -> str:
-    """Why an address cannot be had, and what to do."""
-    if isinstance(error, (UnicodeError, socket.gaierror)):
-        why = "no host has this name" if isinstance(error, UnicodeError) else str(error.strerror)
-        return f"{why}: give an address of this machine (--host, clientPortAddress)"
-    if error.errno == errno.EADDRINUSE:
-        return "it is in use by another program: stop it, or choose another port (--port, clientPort)"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "it is no address of this machine: give one that is (--host, clientPortAddress)"
-    if error.errno == errno.EACCES:
-        return "this user may not: choose a port above 1023 (--port, clientPort)"
-    return str(error.strerror)
+        where = f"{config.client_address or '*'}:{config.client_port}"
+        flags = "--port, clientPort" if getattr(error, "errno", 0) in _PORT_ERRORS else "--host, clientPortAddress"
+        raise ListenError(f"cannot listen on {where}: {explain(error, flags)}") from error
 
 
 def _give_memory_back() -> None:
@@ -197,6 +195,12 @@ def _tame_garbage_collection() -> None:
     gc.callbacks.append(set_aside)
 
 
+def _outstanding_limit(config: Config) -> int:
+    """Requests that may be under way here: with more than two voters, what the ensemble may have is shared out."""
+    voters = len(config.members.voters) if config.members is not None else 1
+    return config.global_outstanding_limit // (voters - 1) if voters > 2 else config.global_outstanding_limit
+
+
 def store_options_of(config: Config) -> StoreOptions:
     """The part of the configuration that the store needs."""
     return StoreOptions(
@@ -215,12 +219,15 @@ def store_options_of(config: Config) -> StoreOptions:
         pre_alloc=config.pre_alloc_kb * 1024,
         force_sync=config.force_sync,
         max_length=config.jute_maxbuffer + config.jute_extrasize,
+        snapshot_size_factor=config.snapshot_size_factor,
     )
 
 
 def settings_of(config: Config) -> Settings:
     """The part of the configuration that the service needs."""
     return Settings(
+        server_id=config.sid,
+        leader_serves=config.leader_serves,
         tick_time_ms=config.tick_time_ms,
         min_session_timeout_ms=config.min_session_timeout_ms,
         max_session_timeout_ms=config.max_session_timeout_ms,

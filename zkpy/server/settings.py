@@ -195,7 +195,7 @@ KEYS: Final[dict[str, Key]] = {
         Key("electionPortBindRetry", "int", "election_bind_tries", 0),
         Key("fastleader.minNotificationInterval", "int", "min_notification_ms", 1),
         Key("fastleader.maxNotificationInterval", "int", "max_notification_ms", 1),
-        *_none(_QUORUM, "on", "leaderServes"),
+        Key("leaderServes", "on", "leader_serves"),
         Key("leader.maxTimeToWaitForEpoch", "int", "max_epoch_wait_ms", -1),
         *_none(_MEMBER, "int", "leader.ackLoggingFrequency"),
         *_none(_QUORUM, "int", "leader.maxConcurrentSnapSyncs", "leader.maxConcurrentDiffSyncs"),

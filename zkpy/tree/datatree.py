@@ -164,6 +164,18 @@ class DataTree:
             self._delete(path, self.last_zxid)
         self.changes.clear()
 
+    def set_configuration(self, text: bytes, version: int, time_ms: int) -> None:
+        """What /zookeeper/config says: each member puts its own configuration there, without a txn.
+
+        No digest covers it, and its stat is that of a write by `version` (ZKDatabase.initConfigInZKDatabase).
+        """
+        node = self.nodes["/zookeeper/config"]
+        self.data_size += len(text) - len(node.data or b"")
+        node.data = text
+        node.version = -1
+        node.mzxid = version
+        node.mtime = time_ms
+
     # --- loading a snapshot ------------------------------------------------------------------------------------
 
     def clear(self) -> None:
