@@ -302,3 +302,14 @@ def test_srst_forgets_counts_but_not_states(world: World, client: Client) -> Non
     assert "Received: 1\nSent: 1\nConnections: 2\n" in text
     assert "Zxid: 0x2\n" in text
     assert "Node count: 6\n" in text
+
+
+@pytest.mark.parametrize("word", words())
+def test_words_say_when_no_client_is_served(world: World, word: str) -> None:
+    world.keeper.is_serving = False
+    answer = world.word(word.encode() + (bytes(8) if word == "stmk" else b""))
+    not_serving = "This ZooKeeper instance is not currently serving requests"
+    if word in ("envi", "ruok", "gtmk", "stmk"):
+        assert not_serving not in answer
+    else:
+        assert answer == {"isro": "null", "hash": not_serving}.get(word, f"{not_serving}\n")

@@ -26,7 +26,7 @@ DEFAULTS = {
     "admin.enableServer": "false",
     "preAllocSize": "1024",
 }
-SERVING = re.compile(r"zkpy serving on 127\.0\.0\.1:(\d+) \(data in (.+)\)\n")
+SERVING = re.compile(r"zkpy (?:serving|member \d+ of \d+) on 127\.0\.0\.1:(\d+) \(data in (.+)\)\n")
 
 #: Far above what a start takes; a server that needs longer hangs.
 START_TIMEOUT_S = 60.0

@@ -37,11 +37,18 @@ TRACE_MASK: Final = 306
 ALWAYS_ALLOWED: Final = "srvr"
 
 
+#: What all words answer while clients are not served, but those that tell of the process alone.
+NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
+_ALWAYS: Final = frozenset(("ruok", "envi", "gtmk", "stmk", "telnet close"))
+
+
 def run(keeper: "Keeper", client: Connection, word: str, rest: bytes) -> bytes | None:
     """The answer to `word`; None while it needs more bytes than the `rest` that came with it."""
     allowed = keeper.settings.four_letter_words
     if word not in allowed and "*" not in allowed and word != ALWAYS_ALLOWED:
         return f"{word} is not executed because it is not in the whitelist.\n".encode()
+    if not keeper.is_serving and word not in _ALWAYS:
+        return {"isro": "null", "hash": NOT_SERVING}.get(word, NOT_SERVING + "\n").encode()
     if word == "stmk":
         if len(rest) < 8:
             return None
