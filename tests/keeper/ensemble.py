@@ -104,10 +104,7 @@ class Member(World):
 
     def install_copy_of(self, tree: DataTree) -> None:
         """Get another member's tree, as a snapshot brings it."""
-        copy = DataTree()
-        load_image(copy, ImageWriter(tree).next_slice(1 << 30))
-        copy.last_zxid = tree.last_zxid
-        copy.finish_load()
+        copy = copy_of(tree)
         self.tree = copy
         self.replica.install(copy)
 
@@ -251,3 +248,12 @@ def move(client: Client, to: World, **changes: Any) -> Client:
     moved = to.open()
     moved.connect(**{"session_id": client.session_id, "password": client.password, **changes})
     return moved
+
+
+def copy_of(tree: DataTree) -> DataTree:
+    """The tree as one gets it who is sent its image."""
+    copy = DataTree()
+    load_image(copy, ImageWriter(tree).next_slice(1 << 30))
+    copy.last_zxid = tree.last_zxid
+    copy.finish_load()
+    return copy
