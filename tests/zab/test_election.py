@@ -246,6 +246,16 @@ def test_observer_votes_for_nobody_and_joins_whom_a_quorum_follows() -> None:
     assert (lone.standing.role, lone.standing.leader) == (OBSERVING, 3)
 
 
+def test_observer_answers_nobody_or_two_would_answer_each_other_without_end() -> None:
+    """A voter answers at once whoever is none, so an answer of an observer would be answered, and so on."""
+    lone = Lone(4)
+    lone.notify(2, 3)
+    lone.last_told()
+    lone.notify(1, 1)
+    lone.notify(1, 1, round=0)
+    assert votes(lone) == set()
+
+
 def test_observer_rests_before_it_looks_again() -> None:
     lone = Lone(4, observer_rest_ms=150)
     lone.notify(2, 3, state=FOLLOWING, round=7)

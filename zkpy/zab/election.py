@@ -89,7 +89,7 @@ class Looking(Role):
         if not self._has_begun:
             return
         vote = Vote.of(notification)
-        if vote.state == LOOKING and (vote.round < peer.round or self._is_behind(vote)):
+        if vote.state == LOOKING and self._is_voter and (vote.round < peer.round or self._is_behind(vote)):
             peer.notify(sid, self._vote_of_mine())
         if not peer.ensemble.has_voter(vote.leader):
             return
@@ -112,6 +112,11 @@ class Looking(Role):
         return vote.round == self.peer.round and self._beats(self.proposal, vote)
 
     # --- the votes -----------------------------------------------------------------------------------------------
+
+    @property
+    def _is_voter(self) -> bool:
+        """Does anybody count this server's vote? Who does not answers it at once, so it must not be an answer itself."""
+        return self.peer.ensemble.has_voter(self.peer.settings.sid)
 
     @property
     def _has_begun(self) -> bool:
