@@ -115,7 +115,7 @@ class Looking(Role):
 
     @property
     def _is_voter(self) -> bool:
-        """Does anybody count this server's vote? Who does not answers it at once, so it must not be an answer itself."""
+        """Is the vote counted? Whoever does not count it answers it at once, so it must not be an answer itself."""
         return self.peer.ensemble.has_voter(self.peer.settings.sid)
 
     @property
