@@ -12,11 +12,14 @@ driver carries out the rest: disk, wire, and `install` where the disk work has g
 
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.keeper import Keeper
+from zkpy.keeper.member import Membership
 from zkpy.keeper.standing import install, stand
 from zkpy.proto.notification import LOOKING
 from zkpy.proto.records import QuorumPacket
 from zkpy.tree.datatree import DataTree
+from zkpy.zab.leading import Leading
 from zkpy.zab.peer import Peer
+from zkpy.zab.progress import SYNCING
 from zkpy.zab.ready import Entry, Ready
 
 
@@ -31,6 +34,7 @@ class Replica:
         self._is_member = peer is not None
         self.peer = Peer.standalone(keeper.tree.last_zxid) if peer is None else peer
         if self._is_member:
+            keeper.membership = self.membership
             stand(keeper, LOOKING, False, 0)
 
     def begin(self, now_ms: int, wall_ms: int) -> None:
@@ -120,6 +124,25 @@ class Replica:
     def resign(self, why: str) -> None:
         """This server cannot go on in its role."""
         self.peer.resign(why)
+
+    def membership(self) -> Membership:
+        """What the ensemble is like now, as far as this member knows."""
+        peer = self.peer
+        leader, voters = peer.standing.leader, peer.ensemble.quorum.voters
+        role = peer.role
+        if not isinstance(role, Leading):
+            return Membership(leader, len(voters))
+        synced = [learner for learner in role.learners.values() if learner.phase >= SYNCING]
+        followers = [learner.sid for learner in synced if not learner.is_observer]
+        return Membership(
+            leader,
+            len(voters),
+            learners=len(role.learners),
+            synced_followers=len(followers),
+            synced_non_voting_followers=len([sid for sid in followers if sid not in voters]),
+            synced_observers=len(synced) - len(followers),
+            pending_syncs=role.pending_syncs,
+        )
 
     # --- what follows --------------------------------------------------------------------------------------------
 

@@ -45,7 +45,14 @@ class Server(World):
             log[-network.tail :],
             network.now_ms,
         )
-        super().__init__(tree, peer, server_id=sid, tick_time_ms=TICK_MS, min_session_timeout_ms=1000)
+        super().__init__(
+            tree,
+            peer,
+            server_id=sid,
+            tick_time_ms=TICK_MS,
+            min_session_timeout_ms=1000,
+            four_letter_words=frozenset("*"),
+        )
         self.now_ms = network.now_ms
         self.replica.begin(self.now_ms, self.wall_ms)
         self.log = list(log)

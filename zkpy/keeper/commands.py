@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from struct import unpack
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from zkpy.keeper import metrics
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.statistics import Statistics
@@ -42,6 +44,11 @@ NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
 _ALWAYS: Final = frozenset(("ruok", "envi", "gtmk", "stmk", "telnet close"))
 
 
+#: What a member that serves nobody answers all the same, and what it says to all other words.
+_IDLE_WORDS: Final = frozenset(("ruok", "isro", "gtmk", "stmk", "envi", "telnet close"))
+_NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests\n"
+
+
 def run(keeper: "Keeper", client: Connection, word: str, rest: bytes) -> bytes | None:
     """The answer to `word`; None while it needs more bytes than the `rest` that came with it."""
     allowed = keeper.settings.four_letter_words
@@ -49,6 +56,8 @@ def run(keeper: "Keeper", client: Connection, word: str, rest: bytes) -> bytes |
         return f"{word} is not executed because it is not in the whitelist.\n".encode()
     if not keeper.is_serving and word not in _ALWAYS:
         return {"isro": "null", "hash": NOT_SERVING}.get(word, NOT_SERVING + "\n").encode()
+    if not keeper.is_serving and word not in _IDLE_WORDS:
+        return _NOT_SERVING.encode() if word != "hash" else _NOT_SERVING.rstrip().encode()
     if word == "stmk":
         if len(rest) < 8:
             return None
@@ -62,7 +71,7 @@ def _ruok(keeper: "Keeper", client: Connection) -> str:
 
 
 def _isro(keeper: "Keeper", client: Connection) -> str:
-    return "rw"
+    return "rw" if keeper.is_serving else "null"
 
 
 def _gtmk(keeper: "Keeper", client: Connection) -> str:
@@ -84,6 +93,10 @@ def _stat(keeper: "Keeper", client: Connection) -> str:
 
 def _server(keeper: "Keeper") -> str:
     statistics = keeper.statistics
+    proposals = ""
+    if keeper.leading is not None:
+        last, least, most = keeper.leading.proposal_sizes
+        proposals = f"Proposal sizes last/min/max: {last}/{least}/{most}\n"
     return (
         f"Latency min/avg/max: {max(0, statistics.latency_min_ms)}/{_average(statistics)}/{statistics.latency_max_ms}\n"
         f"Received: {statistics.packets_received}\n"
@@ -93,6 +106,7 @@ def _server(keeper: "Keeper") -> str:
         f"Zxid: 0x{_hex(keeper.tree.last_zxid)}\n"
         f"Mode: {keeper.role}\n"
         f"Node count: {keeper.tree.node_count}\n"
+        f"{proposals}"
     )
 
 
@@ -138,7 +152,7 @@ def _conf(keeper: "Keeper", client: Connection) -> str:
         f"maxSessionTimeout={settings.max_session_timeout_ms}\n"
         f"clientPortListenBacklog={host.listen_backlog}\n"
         # A standalone server calls itself 0 here, whatever its session ids say.
-        "serverId=0\n"
+        f"serverId={0 if keeper.membership is None else settings.server_id}\n" + host.ensemble
     )
 
 
@@ -159,7 +173,13 @@ def _dump(keeper: "Keeper", client: Connection) -> str:
         deadline: [f"0x{_hex(session.id)}" for session in bucket]
         for deadline, bucket in keeper.sessions.expiry.buckets.items()
     }
-    text = "SessionTracker dump:\nSession " + _buckets(keeper, sessions)
+    text = "SessionTracker dump:\n"
+    if keeper.learning is None:
+        text += "Session " + _buckets(keeper, sessions)
+    else:
+        timeouts = keeper.tree.sessions.timeouts
+        text += f"Global Sessions({len(timeouts)}):\n"
+        text += "".join(f"0x{_hex(session_id)}\t{timeouts[session_id]}ms\n" for session_id in sorted(timeouts))
     ephemerals = keeper.tree.sessions.ephemerals
     text += f"ephemeral nodes dump:\nSessions with Ephemerals ({len(ephemerals)}):\n"
     for session_id, paths in ephemerals.items():
@@ -207,6 +227,8 @@ def _crst(keeper: "Keeper", client: Connection) -> str:
 
 def _srst(keeper: "Keeper", client: Connection) -> str:
     keeper.statistics.reset()
+    if keeper.leading is not None:
+        keeper.leading.proposal_sizes = (-1, -1, -1)
     return "Server stats reset.\n"
 
 
@@ -223,7 +245,15 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
     statistics = keeper.statistics
     pairs = [("version", keeper.host.version), ("server_state", keeper.role)]
     gauges = _gauges(keeper)
-    pairs += ((name, str(gauges.get(name, 0))) for name in metrics.GAUGES)
+    names = metrics.GAUGES
+    if keeper.membership is not None:
+        membership = keeper.membership()
+        pairs.append(("peer_state", f"{_PEER_STATES[keeper.role]} - broadcast"))
+        if keeper.role == "observer":
+            pairs.append(("observer_master_id", str(membership.leader)))
+        gauges |= attrs.asdict(membership)
+        names = metrics.LEADER_GAUGES if keeper.leading is not None else metrics.LEARNER_GAUGES
+    pairs += ((name, str(gauges.get(name, 0))) for name in names)
     pairs += _quota_gauges(keeper)
     counters = statistics.counters()
     pairs += ((name, str(counters.get(name, 0))) for name in metrics.COUNTERS)
@@ -238,10 +268,22 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
     return pairs
 
 
+_PEER_STATES: Final = {"leader": "leading", "follower": "following", "observer": "observing"}
+
+
 def _gauges(keeper: "Keeper") -> dict[str, object]:
     statistics = keeper.statistics
     open_now, open_most = keeper.host.descriptors()
-    return {
+    leading: dict[str, object] = {}
+    if keeper.leading is not None:
+        last, least, most = keeper.leading.proposal_sizes
+        leading = {
+            "last_proposal_size": last,
+            "min_proposal_size": least,
+            "max_proposal_size": most,
+            "leader_uptime": keeper.now_ms - keeper.leading.began_ms,
+        }
+    return leading | {
         "ephemerals_count": keeper.tree.ephemerals_count,
         "num_alive_connections": len(keeper.connections),
         "avg_latency": _average(statistics),

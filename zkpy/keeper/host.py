@@ -20,6 +20,8 @@ class Host:
     data_log_dir: str = ""
     max_client_cnxns: int = 60
     listen_backlog: int = -1
+    #: What `conf` says of the ensemble: its lines from initLimit on.
+    ensemble: str = ""
     sizes: Callable[[], tuple[int, int]] = lambda: (0, 0)
     descriptors: Callable[[], tuple[int, int]] = lambda: (0, 0)
     memory: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0)

@@ -21,6 +21,7 @@ from zkpy.keeper.expiry import ExpiryQueue
 from zkpy.keeper.host import Host
 from zkpy.keeper.leading import Leading
 from zkpy.keeper.learning import Learning
+from zkpy.keeper.member import Membership
 from zkpy.keeper.outstanding import Outstanding
 from zkpy.keeper.prepare import CLIENT_WRITES, Preparer
 from zkpy.keeper.reads import READS, Reads
@@ -97,6 +98,8 @@ class Keeper:
         #: What this server does as a member of an ensemble, one of the two; neither for a server that is alone.
         self.leading: Leading | None = None
         self.learning: Learning | None = None
+        #: What the ensemble is like now, for four-letter words; None for a server that is alone.
+        self.membership: Callable[[], Membership] | None = None
         #: Where writes go: to be judged here, or to the leader.
         self.submit: Callable[[Request], None] = self.propose
         #: By opcode: what is answered from the tree, and what `submit` takes.

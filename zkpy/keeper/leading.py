@@ -31,7 +31,7 @@ _NO_HEADER: Final = bytes(8)
 class Leading(Member):
     """One reign; `answers` and `syncs` are taken by whoever carries them to the learners."""
 
-    __slots__ = ("_moved", "answers", "proposal_last", "proposal_max", "proposal_min", "syncs")
+    __slots__ = ("_moved", "answers", "began_ms", "proposal_sizes", "syncs")
 
     def __init__(self, keeper: "Keeper") -> None:
         super().__init__(keeper)
@@ -39,8 +39,9 @@ class Leading(Member):
         self.answers: list[tuple[int, int, bool]] = []
         #: Links of syncs that wait for what is proposed by now.
         self.syncs: list[int] = []
-        #: Sizes of proposals, for four-letter words; -1 while there is none.
-        self.proposal_last = self.proposal_min = self.proposal_max = -1
+        self.began_ms = keeper.now_ms
+        #: Bytes of the last, the smallest and the largest proposal, for four-letter words; -1 while there is none.
+        self.proposal_sizes = (-1, -1, -1)
         # What the preparer looks at for a request through another link than the session's: no session is there.
         self._moved = LiveSessions(0, 1, 0)
         self._moved.unknown_code = errors.SESSIONMOVED
@@ -98,11 +99,8 @@ class Leading(Member):
 
     def proposed(self, sizes: list[int]) -> None:
         """Txns of these sizes are on their way."""
-        self.proposal_last = sizes[-1]
-        self.proposal_max = max(self.proposal_max, *sizes)
-        least = min(sizes)
-        if least < self.proposal_min or self.proposal_min < 0:
-            self.proposal_min = least
+        _, least, most = self.proposal_sizes
+        self.proposal_sizes = (sizes[-1], min(sizes if least < 0 else (least, *sizes)), max(most, *sizes))
 
     def _propose(self, request: Request, owner: int) -> None:
         """Judge a request that came through `owner`."""

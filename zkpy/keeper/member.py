@@ -7,6 +7,8 @@ write, but no txn comes of it.
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from jute import JuteError
 from zkpy.keeper.requests import Request
 from zkpy.proto import errors
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
 
 #: Stands for the zxid of a request that is under way and whose zxid, if it gets one, is not known here.
 UNDER_WAY: Final = -1
+
+
+@attrs.frozen
+class Membership:
+    """What a member knows of its ensemble, under the names of the metrics; all but the first two are the leader's."""
+
+    leader: int
+    quorum_size: int
+    learners: int = 0
+    synced_followers: int = 0
+    synced_non_voting_followers: int = 0
+    synced_observers: int = 0
+    pending_syncs: int = 0
 
 
 class Member:

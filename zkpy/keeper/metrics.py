@@ -17,6 +17,18 @@ GAUGES: Final = (
     " min_client_response_size non_mtls_local_conn_count"
 ).split()
 
+LEADER_GAUGES: Final = (
+    "ephemerals_count num_alive_connections avg_latency min_proposal_size outstanding_requests znode_count"
+    " global_sessions non_mtls_remote_conn_count last_client_response_size packets_sent packets_received"
+    " max_proposal_size max_client_response_size synced_followers connection_drop_probability watch_count"
+    " synced_non_voting_followers synced_observers auth_failed_count min_latency max_file_descriptor_count"
+    " approximate_data_size open_file_descriptor_count last_proposal_size pending_syncs leader_uptime local_sessions"
+    " uptime max_latency outstanding_tls_handshake learners min_client_response_size non_mtls_local_conn_count"
+    " quorum_size"
+).split()
+
+LEARNER_GAUGES: Final = [*GAUGES, "quorum_size"]
+
 COUNTERS: Final = (
     "watch_bytes stale_requests_dropped throttled_ops insecure_admin_count connection_rejected"
     " sessionless_connections_expired dead_watchers_queued stale_requests connection_drop_count"

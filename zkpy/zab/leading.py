@@ -403,6 +403,11 @@ class Leading(Role):
         else:
             self._answer_sync(link)
 
+    @property
+    def pending_syncs(self) -> int:
+        """How many client syncs wait for a commit."""
+        return len(self._syncs)
+
     def _answer_sync(self, link: int) -> None:
         if link == OWN:
             self.peer.out.syncs += 1
