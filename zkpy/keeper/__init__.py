@@ -11,7 +11,7 @@ Read in this order:
 - `sessions.py`    live sessions, ids and passwords; `expiry.py`: deadlines in buckets
 - `auth.py`        identities, ACL checks; `throttle.py`: how many may connect; `reaper.py`: containers and TTL nodes
 - `standing.py`    a member's standing in its ensemble; `leading.py`, `learning.py` (and `member.py`, what both
-                   have in common): what it does there
+                   have in common): what it does there; `readonly.py`: what readers get without a leader
 - `commands.py`    four-letter words, from `statistics.py`
 - `settings.py`    every limit and switch of all this
 """

@@ -71,6 +71,8 @@ def _ruok(keeper: "Keeper", client: Connection) -> str:
 
 
 def _isro(keeper: "Keeper", client: Connection) -> str:
+    if keeper.read_only is not None:
+        return "ro"
     return "rw" if keeper.is_serving else "null"
 
 
@@ -83,12 +85,17 @@ def _telnet_close(keeper: "Keeper", client: Connection) -> str:
 
 
 def _srvr(keeper: "Keeper", client: Connection) -> str:
-    return f"Zookeeper version: {keeper.host.version}\n" + _server(keeper)
+    return _head(keeper) + _server(keeper)
 
 
 def _stat(keeper: "Keeper", client: Connection) -> str:
     lines = "".join(f"{_brief(one, client)})\n" for one in keeper.connections)
-    return f"Zookeeper version: {keeper.host.version}\nClients:\n{lines}\n" + _server(keeper)
+    return f"{_head(keeper)}Clients:\n{lines}\n" + _server(keeper)
+
+
+def _head(keeper: "Keeper") -> str:
+    mode = "READ-ONLY mode; serving only read-only clients\n" if keeper.read_only is not None else ""
+    return f"Zookeeper version: {keeper.host.version}\n{mode}"
 
 
 def _server(keeper: "Keeper") -> str:
@@ -246,7 +253,7 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
     pairs = [("version", keeper.host.version), ("server_state", keeper.role)]
     gauges = _gauges(keeper)
     names = metrics.GAUGES
-    if keeper.membership is not None:
+    if keeper.membership is not None and keeper.read_only is None:
         membership = keeper.membership()
         pairs.append(("peer_state", f"{_PEER_STATES[keeper.role]} - broadcast"))
         if keeper.role == "observer":

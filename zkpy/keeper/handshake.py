@@ -44,6 +44,10 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
         return
     keeper.statistics.connection_requests += 1
     client.has_read_only_flag = end
+    read_only = keeper.read_only
+    if read_only is not None and not request.read_only:
+        keeper.drop(client, "this server is in read-only mode, and the client is not for that")
+        return
     if request.last_zxid_seen > keeper.tree.last_zxid:
         keeper.drop(
             client,
@@ -54,10 +58,17 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     settings = keeper.settings
     timeout_ms = min(max(request.time_out, settings.min_session_timeout_ms), settings.max_session_timeout_ms)
     client.timeout_ms = timeout_ms
-    if request.session_id == 0:
-        _open(keeper, client)
-        return
     session_id = request.session_id
+    if session_id == 0:
+        if read_only is not None:
+            read_only.open(client)
+        else:
+            _open(keeper, client)
+        return
+    is_known = session_id in keeper.tree.sessions.timeouts
+    if read_only is not None and is_known:
+        keeper.drop(client, "a session of the ensemble cannot go on in read-only mode")
+        return
     found = keeper.sessions.by_id.get(session_id)
     if found is not None and found.connection is not None:
         # Whoever names the session takes its place, even with a wrong password.
@@ -66,9 +77,9 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     keeper.statistics.connection_revalidations += 1
     if request.passwd != password(session_id):
         refuse(keeper, client)
-    elif keeper.learning is not None:
+    elif keeper.learning is not None and read_only is None:
         keeper.learning.ask(client, session_id)
-    elif found is None or found.is_closing or session_id not in keeper.tree.sessions.timeouts:
+    elif found is None or found.is_closing or not (is_known or read_only is not None):
         refuse(keeper, client)
     else:
         found.owner = OWN
@@ -101,24 +112,24 @@ def attach(keeper: "Keeper", client: Connection, session: Session) -> None:
     keeper.sessionless.remove(client)
     session.connection = client
     client.session = session
-    client.out.append(welcome(client))
+    client.out.append(welcome(client, is_read_only=keeper.read_only is not None))
     keeper.mark(client)
 
 
 def refuse(keeper: "Keeper", client: Connection) -> None:
     """The session that `client` wants to continue is not there, or is not his."""
-    flag = False if client.has_read_only_flag else None
+    flag = keeper.read_only is not None if client.has_read_only_flag else None
     client.out.append(replies.connect_reply(0, 0, replies.NO_PASSWORD, flag))
     keeper.statistics.unsuccessful_handshakes += 1
     keeper.close(client)
 
 
-def welcome(client: Connection) -> bytes:
+def welcome(client: Connection, *, is_read_only: bool = False) -> bytes:
     """The ConnectResponse of a session that `client` may speak for from now on."""
     session = client.session
     assert session is not None
     client.phase = connection.OPEN
-    flag = False if client.has_read_only_flag else None
+    flag = is_read_only if client.has_read_only_flag else None
     return replies.connect_reply(client.timeout_ms, session.id, password(session.id), flag)
 
 

@@ -24,16 +24,19 @@ from zkpy.keeper.learning import Learning
 from zkpy.keeper.member import Membership
 from zkpy.keeper.outstanding import Outstanding
 from zkpy.keeper.prepare import CLIENT_WRITES, Preparer
+from zkpy.keeper.readonly import ReadOnly
 from zkpy.keeper.reads import READS, Reads
 from zkpy.keeper.reaper import Reaper
 from zkpy.keeper.requests import Refusal, Request
 from zkpy.keeper.sessions import LiveSessions, Session
 from zkpy.keeper.settings import Settings
+from zkpy.keeper.standing import serve_read_only
 from zkpy.keeper.statistics import Statistics
 from zkpy.keeper.throttle import ConnectionThrottle
 from zkpy.proto import errors, opcodes
 from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
+from zkpy.proto.zxid import zxid_text
 from zkpy.tree.datatree import Change, DataTree, Result
 from zkpy.tree.watches import Watches
 
@@ -98,6 +101,9 @@ class Keeper:
         #: What this server does as a member of an ensemble, one of the two; neither for a server that is alone.
         self.leading: Leading | None = None
         self.learning: Learning | None = None
+        #: While there is no leader: the learning that serves all the same; and when that begins, unless one is found.
+        self.read_only: ReadOnly | None = None
+        self.read_only_at_ms: int | None = None
         #: What the ensemble is like now, for four-letter words; None for a server that is alone.
         self.membership: Callable[[], Membership] | None = None
         #: Where writes go: to be judged here, or to the leader.
@@ -145,7 +151,10 @@ class Keeper:
         now_ms = self.now_ms
         for session in self.sessions.expiry.expired(now_ms, WAKE_LIMIT):
             self.statistics.stale_sessions_expired += 1
-            self.note("info", "session expired", session=_hex(session.id), timeout_ms=session.timeout_ms)
+            self.note("info", "session expired", session=zxid_text(session.id), timeout_ms=session.timeout_ms)
+            if self.read_only is not None:
+                self.read_only.expire(session)
+                continue
             self.propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
         for idle in self.sessionless.expired(now_ms, WAKE_LIMIT):
             if idle.closing:
@@ -154,6 +163,8 @@ class Keeper:
                 continue
             self.statistics.sessionless_expired += 1
             self.drop(idle, "no session was set up in time")
+        if self.read_only_at_ms is not None and now_ms >= self.read_only_at_ms:
+            serve_read_only(self)
         if self.reaper is not None:
             for path in self.reaper.due(now_ms, self.wall_ms):
                 self.propose(Request(None, 0, 0, opcodes.DELETE_CONTAINER, path.encode(), (), now_ms))
@@ -164,6 +175,7 @@ class Keeper:
             self.sessions.expiry.next_deadline(),
             self.sessionless.next_deadline(),
             self.reaper.deadline_ms() if self.reaper is not None else None,
+            self.read_only_at_ms,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -424,7 +436,7 @@ class Keeper:
         count = total_ms = 0
         for zxid, _ in entries:
             request = in_flight.popleft()
-            assert request.zxid == zxid, f"{_hex(zxid)} committed, {_hex(request.zxid)} is next"
+            assert request.zxid == zxid, f"{zxid_text(zxid)} committed, {zxid_text(request.zxid)} is next"
             latency_ms = now_ms - request.received_ms
             if self.apply(request, latency_ms):
                 count += 1
@@ -578,13 +590,9 @@ class Keeper:
 
     def drop(self, client: Connection, why: str) -> None:
         """Close because of what the other side did; one line in the log."""
-        self.note("warning", "connection closed", client=client.address, session=_hex(client.session_id), why=why)
+        self.note("warning", "connection closed", client=client.address, session=zxid_text(client.session_id), why=why)
         self.close(client)
 
     def note(self, level: str, event: str, **fields: object) -> None:
         """Leave a line for the log."""
         self.notes.append((level, event, fields))
-
-
-def _hex(number: int) -> str:
-    return hex(number & 0xFFFFFFFFFFFFFFFF)

@@ -2,6 +2,7 @@
 
     not serving            nobody is served; whatever was under way is forgotten; the tree may be replaced
     leading, serving       every session of the tree gets its whole timeout; txns begin the leader's epoch
+    looking for long       with read-only mode on: readers are served, until there is a leader
     learning, serving      sessions are the leader's; here are only those of the clients that come
 
 A server that is alone never changes its standing.
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from zkpy.keeper.leading import Leading
 from zkpy.keeper.learning import Learning
 from zkpy.keeper.prepare import CLIENT_WRITES
+from zkpy.keeper.readonly import ReadOnly
 from zkpy.keeper.reads import READS
 from zkpy.keeper.reaper import Reaper
 from zkpy.proto import errors, opcodes
@@ -21,6 +23,9 @@ from zkpy.tree.datatree import DataTree
 
 if TYPE_CHECKING:
     from zkpy.keeper.keeper import Keeper
+
+#: How long a member looks for a leader, at least, before it serves readers without one.
+READ_ONLY_DELAY_MS: Final = 2000
 
 _NAMES: Final = {LOOKING: "looking", FOLLOWING: "follower", LEADING: "leader", OBSERVING: "observer"}
 
@@ -38,6 +43,9 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
         for client in list(keeper.connections):
             client.is_abandoned = True
             keeper.close(client)
+    keeper.read_only = keeper.read_only_at_ms = None
+    if role == LOOKING and keeper.settings.read_only_mode:
+        keeper.read_only_at_ms = keeper.now_ms + max(READ_ONLY_DELAY_MS, keeper.settings.tick_time_ms)
     keeper.in_flight.clear()
     keeper.proposals = []
     keeper.large_bytes = 0
@@ -55,6 +63,16 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
         keeper.leading, keeper.learning = None, Learning(keeper)
         keeper.submit = keeper.learning.submit
         keeper.reaper = None
+
+
+def serve_read_only(keeper: "Keeper") -> None:
+    """No leader has been found for a while: readers are served all the same."""
+    keeper.read_only_at_ms = None
+    keeper.learning = keeper.read_only = ReadOnly(keeper)
+    keeper.submit = keeper.read_only.submit
+    keeper.role = "read-only"
+    keeper.is_serving = True
+    keeper.note("info", "read-only mode")
 
 
 def install(keeper: "Keeper", tree: DataTree) -> None:
