@@ -141,7 +141,11 @@ class Server:
         beside = self.data_dir.parent
         beside.mkdir(parents=True, exist_ok=True)
         self.config_path = beside / f"{self.data_dir.name}-zoo.cfg"
-        self.log_path = beside / f"{self.data_dir.name}-{kind}.log"
+
+    @property
+    def log_path(self) -> Path:
+        """The log of this kind of server."""
+        return self.data_dir.parent / f"{self.data_dir.name}-{self.kind}.log"
 
     @property
     def hosts(self) -> str:
@@ -156,6 +160,11 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises RuntimeError with the end of its log if it does not."""
+        self.launch()
+        self.await_answer()
+
+    def launch(self) -> None:
+        """Start it, and do not wait for anything."""
         assert self.process is None
         settings = {"dataDir": str(self.data_dir), "clientPort": str(self.port), **self.config}
         self.config_path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -170,6 +179,10 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, str(self.config_path)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
+
+    def await_answer(self) -> None:
+        """Wait until it answers, once launched. Raises RuntimeError with the end of its log if it does not."""
+        assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -58,6 +58,11 @@ class Client:
         """Send one request; its reply, whatever it says. What `fields` leave out is what one would expect."""
         return self._exchange(op, _body(op, fields))
 
+    def send(self, op: str, **fields: Any) -> None:
+        """Send one request and do not wait for its reply; nothing else may be said afterwards."""
+        self._xid += 1
+        self._wire.send_frame(encode(REQUEST_HEADER, {"xid": self._xid, "type": OPCODES[op]}) + _body(op, fields))
+
     def do(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one request that must succeed."""
         reply = self.say(op, **fields)

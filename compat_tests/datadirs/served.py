@@ -74,17 +74,23 @@ def digest_mismatches(server: Server) -> int:
 
 def read_served(server: Server) -> Served:
     """All of it. Costs two txns, a session opened and closed, before `zxid` is read."""
-    nodes: dict[str, Node] = {}
     with Client(server) as client:
-        client.become_super()
-        todo = ["/"]
-        while todo:
-            path = todo.pop()
-            nodes[path] = node = _read_node(client, path)
-            todo += [f"{path.rstrip('/')}/{name}" for name in node.children]
+        nodes = read_nodes(client)
     sessions, ephemerals = _read_sessions(server)
     figures = monitored(server)
     return Served(last_zxid(server), nodes, sessions, ephemerals, {name: figures[name] for name in FIGURES})
+
+
+def read_nodes(client: Client) -> dict[str, Node]:
+    """All znodes, whatever their ACLs say; `client` passes every ACL from now on."""
+    client.become_super()
+    nodes: dict[str, Node] = {}
+    todo = ["/"]
+    while todo:
+        path = todo.pop()
+        nodes[path] = node = _read_node(client, path)
+        todo += [f"{path.rstrip('/')}/{name}" for name in node.children]
+    return nodes
 
 
 def without_own_session(served: Served, zxid: int) -> Served:
