@@ -500,11 +500,14 @@ class Keeper:
             packet = replies.reply(request.cxid, zxid, result.stat)
         elif type_ == opcodes.CREATE and not result.err:
             packet = replies.path_reply(request.cxid, zxid, result.path or "")
-        elif result.err == errors.SESSIONMOVED:
-            self.close(client)  # without a word: the session goes on elsewhere
-            return
-        elif result.err and type_ != opcodes.MULTI:
-            packet = replies.error_reply(request.cxid, zxid, result.err)
+        elif result.err:
+            if result.err == errors.SESSIONMOVED:
+                self.close(client)  # without a word: the session goes on elsewhere
+                return
+            if type_ == opcodes.MULTI:
+                packet = replies.reply(request.cxid, zxid, replies.write_body(type_, result))
+            else:
+                packet = replies.error_reply(request.cxid, zxid, result.err)
         elif type_ == opcodes.CREATE_SESSION:
             packet = handshake.welcome(client)
         else:
