@@ -1,9 +1,12 @@
 """Members of an ensemble: whom a request goes through, and in which order clients see what comes of it."""
 
+import random
+
 import pytest
 
 from tests.keeper.ensemble import Ensemble
 from tests.keeper.harness import OPEN, Client, Event, Reply, acl, check_op, create_op, delete_op, path_of, set_op
+from zkpy.keeper.prepare import CLIENT_WRITES
 from zkpy.proto import errors, opcodes
 from zkpy.proto.records import (
     CreateRequest,
@@ -12,6 +15,7 @@ from zkpy.proto.records import (
     ErrorTxn,
     GetDataRequest,
     GetDataResponse,
+    Id,
     SetDataRequest,
     SyncRequest,
     TxnHeader,
@@ -77,6 +81,27 @@ def test_learner_that_forwards_what_cannot_be_decoded_hears_of_it_in_a_txn(ensem
         (71, opcodes.ERROR, ErrorTxn(errors.MARSHALLINGERROR)),
         (72, opcodes.ERROR, ErrorTxn(errors.UNIMPLEMENTED)),
     ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_garbage_from_a_learner_becomes_error_txns_and_nothing_else(ensemble: Ensemble, seed: int) -> None:
+    dice = random.Random(seed)
+    follower = ensemble.members[1]
+    client = follower.client()
+    client.create("/a")
+    before = ensemble.leader.tree.last_zxid
+    ops = [*CLIENT_WRITES, opcodes.CREATE_SESSION, opcodes.DELETE_CONTAINER, opcodes.CHECK, opcodes.PING, 999, -5]
+    count = 50
+    for _ in range(count):
+        session_id = dice.choice([client.session_id, 0, 77, -1])
+        op = dice.choice(ops)
+        if op == opcodes.CLOSE_SESSION:
+            session_id = 77
+        identities = dice.choice([None, [], [Id("digest", "x")], [Id(None, None)]])
+        follower.wire.forward(session_id, dice.randrange(-3, 3), op, dice.randbytes(dice.randrange(40)), identities)
+        ensemble.run()
+    assert ensemble.leader.tree.last_zxid == before + count
+    assert client.create("/b").err == 0
 
 
 def test_identities_go_with_a_forwarded_request(ensemble: Ensemble) -> None:
