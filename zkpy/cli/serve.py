@@ -23,10 +23,21 @@ EXIT_ELECTION_PORT: Final = 14
 @click.option("--port", type=click.IntRange(0, 65535), help="Client port; 0 = any free one. [default: 2181]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1 without ZOO_CFG]")
 @click.option("--data-dir", type=click.Path(readable=False, path_type=Path), help="Where snapshots and logs live.")
+@click.option(
+    "--ensemble",
+    type=click.IntRange(1, 50),
+    help="Run so many members on this machine, each a process of its own, on ports from --port on; for trying out.",
+)
 @click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object per line.")
 def serve(
-    zoo_cfg: Path | None, port: int | None, host: str | None, data_dir: Path | None, log_level: str, log_json: bool
+    zoo_cfg: Path | None,
+    port: int | None,
+    host: str | None,
+    data_dir: Path | None,
+    ensemble: int | None,
+    log_level: str,
+    log_json: bool,
 ) -> None:
     """Run a server. ZOO_CFG is a zoo.cfg as Apache's server takes it.
 
@@ -42,6 +53,16 @@ def serve(
         setup_logging(log_level, as_json=log_json)
     except ValueError:
         raise click.BadParameter(f"{log_level!r} is not a log level", param_hint="--log-level") from None
+    if ensemble is not None:
+        if zoo_cfg is not None:
+            raise click.UsageError("--ensemble makes the configuration of its members itself: leave out ZOO_CFG")
+        from zkpy.cli.local import ELECTION_OFFSET, run_ensemble
+
+        first = 2181 if port is None else port
+        if not 0 < first <= 65535 - ELECTION_OFFSET - ensemble:
+            raise click.BadParameter(f"{first} leaves no room for the other ports", param_hint="--port")
+        where = data_dir or default_data_dir(first).with_name(f"ensemble-{first}")
+        sys.exit(run_ensemble(ensemble, first, host or "127.0.0.1", where, log_level, log_json=log_json))
     given: dict[str, Any] = {}
     if port is not None:
         given["client_port"] = port
