@@ -6,19 +6,26 @@ members must serve the same (`check_alike`).
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
 
 import pytest
 
+from compat_tests.datadirs.client import EPHEMERAL, Client, Refused
 from compat_tests.datadirs.served import Node
+from compat_tests.datadirs.story import OpenSession, continue_chapter, write_chapter
 from compat_tests.ensembles.alike import check_alike
-from compat_tests.ensembles.ensemble import Ensemble, await_true
+from compat_tests.ensembles.clients import Load, Locker, started
+from compat_tests.ensembles.ensemble import Ensemble, Member, await_true
 from compat_tests.peers import require
 
 pytestmark = pytest.mark.slow
 
 #: More txns than a leader keeps in memory for its learners.
 MANY = 600
+#: The exit status after SIGTERM.
+STOPPED = {"apache": 143, "zkpy": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +34,8 @@ def _apache() -> None:
 
 
 def write(ensemble: Ensemble, sid: int, root: str, count: int = 5) -> None:
-    """Create, change and delete a few nodes through this member, then `count` more."""
+    """Once all serve, create, change and delete a few nodes through this member, then `count` more."""
+    ensemble.leader()
     with ensemble[sid].client() as client:
         client.do("create", path=root, data=b"root")
         client.do("create", path=f"{root}/changed")
@@ -78,12 +86,10 @@ def test_a_follower_is_brought_up_in_each_way(leader: str, learner: str, tmp_pat
 
         lead_alone(ensemble, "/tail1")
         ensemble.launch(2, 3)
-        ensemble.await_leader(3)
         assert "/tail1" not in bring_up(ensemble, 1, "trunc")
 
         lead_alone(ensemble, "/tail2")
         ensemble.launch(2, 3)
-        ensemble.await_leader(3)
         write(ensemble, 2, "/later")  # a txn of this reign, and Apache's leader does not cut beyond a reign
         assert "/tail2" not in bring_up(ensemble, 1, "snap")
 
@@ -98,7 +104,7 @@ def bring_up(ensemble: Ensemble, sid: int, way: str) -> dict[str, Node]:
 
 
 def lead_alone(ensemble: Ensemble, path: str) -> None:
-    """From a reign of 3 to one of 1, which proposes the last txn of all for itself alone; nobody runs then."""
+    """From a reign of 2 or 3 to one of 1, which proposes the last txn of all for itself alone; nobody runs then."""
     ensemble.kill(2)
     write(ensemble, 1, f"{path}_without_2")
     ensemble.kill(3)
@@ -109,3 +115,144 @@ def lead_alone(ensemble: Ensemble, path: str) -> None:
     write(ensemble, 3, f"{path}_led_by_1")
     check_alike(ensemble)
     leave_tail(ensemble, 1, path)
+
+
+@pytest.mark.parametrize("leader", ["apache", "zkpy"])
+def test_every_kind_of_write_through_any_member_is_the_same_to_all(leader: str, tmp_path: Path) -> None:
+    """1 is of the other kind than 2 and 3, of which 3 leads."""
+    other = "zkpy" if leader == "apache" else "apache"
+    with Ensemble(tmp_path, {1: other, 2: leader, 3: leader}) as ensemble:
+        ensemble.start(leader=3)
+        for sid in (1, 2, 3):
+            left = write_chapter(ensemble[sid], f"/chapter{sid}")
+            check_alike(ensemble)
+            move_sessions(ensemble[sid % 3 + 1], left)
+        ensemble.kill(1)
+        ensemble[1].wipe()
+        ensemble.launch(1)
+        ensemble.await_leader(3)
+        check_alike(ensemble)
+        for sid in (1, 2, 3):
+            continue_chapter(ensemble[sid], f"/chapter{sid % 3 + 1}")
+        check_alike(ensemble)
+
+
+def move_sessions(member: Member, left: list[OpenSession]) -> None:
+    """Open sessions are taken up at this member, by those who know the password only; the first one is closed."""
+    for one in left:
+        with pytest.raises(Refused):
+            Client(member, session=one.session, password=bytes(16))
+        client = Client(member, session=one.session, password=one.password)
+        assert set(client.do("getEphemerals", prefixPath="/")["ephemerals"]) == one.paths
+        client.leave()
+    first = left[0]
+    Client(member, session=first.session, password=first.password).close()
+    with Client(member) as client:
+        assert not any(client.has(path) for path in first.paths)
+        assert all(client.has(path) for one in left[1:] for path in one.paths)
+
+
+@pytest.mark.parametrize(("voter", "observer"), [("apache", "zkpy"), ("zkpy", "apache")])
+def test_an_observer_serves_what_the_others_decide(voter: str, observer: str, tmp_path: Path) -> None:
+    with Ensemble(tmp_path, {1: voter, 2: voter, 3: observer}, observers=[3]) as ensemble:
+        ensemble.start(leader=2)
+        with ensemble[3].client() as client:
+            client.do("create", path="/ephemeral", flags=EPHEMERAL)
+            write(ensemble, 1, "/through_follower")
+            write(ensemble, 3, "/through_observer")
+            assert client.has("/ephemeral")
+            check_alike(ensemble)
+        ensemble.kill(3)
+        write(ensemble, 1, "/diff")
+        bring_up(ensemble, 3, "diff")
+        ensemble[3].stop()
+        ensemble[3].wipe()
+        write(ensemble, 1, "/snap", MANY)
+        assert "/ephemeral" not in bring_up(ensemble, 3, "snap")
+        ensemble.kill(1)  # and with it the quorum, which the observer is no part of
+        ensemble.launch(1)
+        write(ensemble, 3, "/again")
+        check_alike(ensemble)
+
+
+def test_members_are_exchanged_one_by_one_and_a_client_does_not_notice(tmp_path: Path) -> None:
+    """Apache's ensemble becomes ours, and Apache's again, on the same directories and under load."""
+    with Ensemble(tmp_path, dict.fromkeys((1, 2, 3), "apache")) as ensemble:
+        ensemble.start(leader=3)
+        with started(ensemble.hosts) as client:
+            load = Load(ensemble.hosts, "/load")
+            session = client.client_id
+            client.create("/ephemeral", ephemeral=True)
+            czxid = client.get("/ephemeral")[1].czxid
+            client.create("/watched")
+            seen: list[bytes] = []
+            client.DataWatch("/watched", lambda data, _: seen.append(data))
+            for kind in ("zkpy", "apache"):
+                for sid in (1, 2, 3):
+                    assert ensemble[sid].stop() == STOPPED[ensemble[sid].kind]
+                    ensemble[sid].kind = kind
+                    ensemble.launch(sid)
+                    ensemble.leader()
+                    load.await_progress()
+                    value = f"{kind} {sid}".encode()
+                    with ensemble[sid].client() as other:
+                        other.do("setData", path="/watched", data=value)
+                    await_true(lambda value=value: value in seen, f"the watch tells of {value.decode()}")
+                    assert client.client_id == session
+                    assert client.retry(client.get, "/ephemeral")[1].czxid == czxid
+                assert {member.kind for member in ensemble.running} == {kind}
+            acknowledged = load.finish()
+            nodes = check_alike(ensemble)
+            assert acknowledged - nodes.keys() == set()
+            assert nodes["/ephemeral"].field("ephemeralOwner") == session[0]
+        assert "/ephemeral" not in check_alike(ensemble)
+
+
+def test_a_lock_has_one_holder_while_leaders_die(tmp_path: Path) -> None:
+    with Ensemble(tmp_path, dict.fromkeys((1, 2, 3), "zkpy")) as ensemble:
+        ensemble.start(leader=3)
+        holders: list[int] = []
+        lockers = [Locker(ensemble.hosts, "/lock", holders, number) for number in range(4)]
+        for _ in range(5):
+            leader = ensemble.leader().sid
+            ensemble.kill(leader)
+            ensemble.leader()
+            before = sum(locker.entered for locker in lockers)
+            await_true(
+                lambda before=before: (
+                    sum(locker.entered for locker in lockers) >= before + 10
+                    or any(locker.failure for locker in lockers)
+                ),
+                "the lock is taken again",
+            )
+            assert [locker.failure for locker in lockers] == [None] * len(lockers)
+            ensemble.launch(leader)
+        for locker in lockers:
+            locker.finish()
+        check_alike(ensemble)
+
+
+def test_a_leader_that_dies_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How long until a survivor acknowledges a write, by which of the two: for the reader of this test's output."""
+    seconds = {kind: statistics.median(replace_leaders(tmp_path / kind, kind, 3)) for kind in ("apache", "zkpy")}
+    with capsys.disabled():
+        print(f"\nleader killed, first write acknowledged after: {seconds['apache']:.2f} s (Apache), ", end="")
+        print(f"{seconds['zkpy']:.2f} s (zkpy)")
+
+
+def replace_leaders(directory: Path, kind: str, times: int) -> list[float]:
+    """Kill the leader so often; the seconds until a survivor has acknowledged a write."""
+    found = []
+    with Ensemble(directory, dict.fromkeys((1, 2, 3), kind)) as ensemble:
+        ensemble.start(leader=3)
+        for number in range(times):
+            leader = ensemble.leader().sid
+            ensemble.kill(leader)
+            begun = time.monotonic()
+            with next(member for member in ensemble.running).client() as client:
+                client.do("create", path=f"/after{number}")
+                found.append(time.monotonic() - begun)
+            ensemble.launch(leader)
+        nodes = check_alike(ensemble)
+        assert {f"/after{number}" for number in range(times)} <= nodes.keys()
+    return found

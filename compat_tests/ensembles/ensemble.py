@@ -31,8 +31,11 @@ CONFIG = {
     "syncLimit": "10",
     "maxSessionTimeout": "120000",
     "preAllocSize": "64",
+    "extendedTypesEnabled": "true",
     "DigestAuthenticationProvider.superDigest": SUPER_DIGEST,
 }
+#: Containers are looked for at once.
+FLAGS = "-Dznode.container.checkIntervalMs=100"
 #: Nothing that must happen takes longer unless it never happens.
 PATIENCE_S = 60.0
 TAIL_LINES = 40
@@ -89,7 +92,8 @@ class Member(Server):
         """Start it over its directory, made if need be."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "myid").write_text(f"{self.sid}\n")
-        self.jvm_flags = f"-Dlogback.configurationFile={self._logback}" if self.kind == "apache" else ""
+        louder = f" -Dlogback.configurationFile={self._logback}" if self.kind == "apache" else ""
+        self.jvm_flags = FLAGS + louder
         self._log_start = len(self.log())
         super().launch()
 
