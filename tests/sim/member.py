@@ -76,6 +76,8 @@ class Member:
         self.fuse = 0
         #: The next sync fails, and that is the end of the process.
         self.is_failing = False
+        #: Its disk cannot do what its leader wants, and never will.
+        self.is_stuck = False
         self.ends: dict[int, End] = {}
         self._links = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -330,6 +332,7 @@ class Member:
             self.disk.submit(ready)
         except DiskError as error:
             self.marks["cut impossible"] += 1
+            self.is_stuck = True
             raise Crash(str(error)) from error
         self._step()
         if ready.restore is not None or ready.truncate >= 0:
