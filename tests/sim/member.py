@@ -76,6 +76,8 @@ class Member:
         self.fuse = 0
         #: The next sync fails, and that is the end of the process.
         self.is_failing = False
+        #: The next time that it writes an epoch, the process ends while it does.
+        self.is_doomed = False
         #: Its disk cannot do what its leader wants, and never will.
         self.is_stuck = False
         self.ends: dict[int, End] = {}
@@ -147,6 +149,10 @@ class Member:
             self.network.vanish(end, silently=silently)
         self.ends.clear()
         self.network.forget(self.sid)
+
+    def _fall(self, life: int) -> None:
+        if life == self.life and not self.simulation.nemesis.is_over:
+            self.crash(why="doomed")
 
     def pause(self) -> None:
         """The process stands still; what comes waits."""
@@ -335,6 +341,9 @@ class Member:
             self.is_stuck = True
             raise Crash(str(error)) from error
         self._step()
+        if self.is_doomed and ready.epochs is not None:
+            self.is_doomed = False
+            self.world.after(self.world.dice.randint(0, self.sync_ms + 1), self._fall, self.life)
         if ready.restore is not None or ready.truncate >= 0:
             # The tree is replaced with it: the turn waits for that, whatever the disk is like.
             self._sync_now(core)

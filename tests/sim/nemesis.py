@@ -7,6 +7,7 @@ history and promises so many others have all that every quorum has one of them (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.sim.disk import Disk
@@ -47,7 +48,7 @@ class Nemesis:
         self.network.heal()
         for member in self.members.values():
             member.fuse = 0
-            member.is_failing = False
+            member.is_failing = member.is_doomed = False
             member.sync_ms = min(member.sync_ms, 30)
             member.resume()
             if not member.is_running:
@@ -85,6 +86,13 @@ class Nemesis:
     def _is_silent(self) -> bool:
         return self.world.dice.random() < 0.3
 
+    def _later(self, delay_ms: int, deed: Callable[..., object], *args: Member) -> None:
+        def strike() -> None:
+            if not self.is_over:
+                deed(*args)
+
+        self.world.after(delay_ms, strike)
+
     # --- processes
 
     def crash(self) -> bool:
@@ -116,6 +124,20 @@ class Nemesis:
             if self.world.dice.random() < 0.7:
                 member.start()
         return True
+
+    def doom(self) -> bool:
+        """A change of reign in which some end while their disks write it, and then its leader."""
+        dice = self.world.dice
+        doomed = [member for member in self.members.values() if dice.random() < 0.5]
+        for member in doomed:
+            member.is_doomed = True
+            member.sync_ms = dice.choice((member.sync_ms, 50, 200))
+        leader = self._leader()
+        if leader is not None and dice.random() < 0.7:
+            leader.crash(silently=self._is_silent())
+        if dice.random() < 0.5:
+            self._later(dice.randint(100, 1_500), self.crash_the_leader)
+        return bool(doomed)
 
     def start(self) -> bool:
         down = [member for member in self.members.values() if not member.is_running]
@@ -171,8 +193,8 @@ class Nemesis:
         self._cut_around(leader, outward=True, inward=dice.random() < 0.5)
         self.simulation.kind.push(leader, dice.randint(1, 5))
         crash_ms = dice.randint(20, 300)
-        self.world.after(crash_ms, self._crash_and_heal, leader)
-        self.world.after(crash_ms + dice.randint(100, 1_500), self._start, leader)
+        self._later(crash_ms, self._crash_and_heal, leader)
+        self._later(crash_ms + dice.randint(100, 1_500), self._start, leader)
         return True
 
     def _crash_and_heal(self, leader: Member) -> None:
@@ -285,6 +307,7 @@ _FAULTS = {
     "crash in a Ready": Nemesis.crash_in_a_ready,
     "crash the leader": Nemesis.crash_the_leader,
     "crash all": Nemesis.crash_all,
+    "doom": Nemesis.doom,
     "start": Nemesis.start,
     "pause": Nemesis.pause,
     "cut two ways": Nemesis.cut_two_ways,

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from tests.sim.ensemble import Kind, Simulation
+from tests.sim.faults import planted
 from tests.sim.opaque import OpaqueKind
 from tests.sim.world import Violation
 from zkpy.proto.packets import NAMES
@@ -45,12 +46,13 @@ class Outcome:
         return not self.law
 
 
-def play(seed: int, kind: str = "peers", *, is_telling: bool = False) -> Outcome:
-    """One seed."""
+def play(seed: int, kind: str = "peers", *, fault: str = "", is_telling: bool = False) -> Outcome:
+    """One seed, with a planted fault if it is named."""
     simulation = Simulation(seed, KINDS[kind], is_telling=is_telling)
     law = text = where = ""
     try:
-        simulation.play()
+        with planted(fault):
+            simulation.play()
     except Violation as violation:
         law, text = violation.law, str(violation)
     except Exception as error:  # a machine that fails has broken the law that it must not
@@ -71,18 +73,18 @@ def play(seed: int, kind: str = "peers", *, is_telling: bool = False) -> Outcome
     )
 
 
-def play_many(seeds: Iterable[int], kind: str = "peers", *, processes: int = 2) -> Iterator[Outcome]:
+def play_many(seeds: Iterable[int], kind: str = "peers", *, fault: str = "", processes: int = 2) -> Iterator[Outcome]:
     """Seeds on several cores; outcomes in the order of the seeds."""
     seeds = list(seeds)
-    chunks = [(seeds[at : at + CHUNK], kind) for at in range(0, len(seeds), CHUNK)]
+    chunks = [(seeds[at : at + CHUNK], kind, fault) for at in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(processes) as pool:
         for outcomes in pool.map(_play_chunk, chunks):
             yield from outcomes
 
 
-def _play_chunk(chunk: tuple[list[int], str]) -> list[Outcome]:
-    seeds, kind = chunk
-    return [play(seed, kind) for seed in seeds]
+def _play_chunk(chunk: tuple[list[int], str, str]) -> list[Outcome]:
+    seeds, kind, fault = chunk
+    return [play(seed, kind, fault=fault) for seed in seeds]
 
 
 def commit() -> str:

@@ -19,6 +19,7 @@ FAULTS = {
     "crash in a Ready": 4,
     "crash the leader": 3,
     "crash all": 2,
+    "doom": 6,
     "start": 8,
     "pause": 2,
     "cut two ways": 3,
