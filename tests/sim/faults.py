@@ -14,9 +14,12 @@ from unittest.mock import patch
 
 from tests.sim.disk import Disk
 from tests.sim.member import Core, Member
+from zkpy.keeper.keeper import Keeper
+from zkpy.keeper.learning import Learning as KeeperLearning
 from zkpy.proto import packets
 from zkpy.proto.packets import encode
 from zkpy.proto.records import QuorumPacket
+from zkpy.tree.datatree import Change
 from zkpy.zab.following import Learning
 from zkpy.zab.history import Entry, History
 from zkpy.zab.leading import Leading
@@ -121,9 +124,9 @@ def epoch_before_history() -> list[Patch]:
 
 def snapshot_labelled_too_new() -> list[Patch]:
     def send_snap(self: Synchronizer, learner: Progress) -> None:
-        history = self.peer.history
+        history = self._peer.history
         learner.is_snapping = True
-        self.peer.out.snaps.append((learner.link, encode(packets.SNAP, history.proposed)))
+        self._peer.out.snaps.append((learner.link, encode(packets.SNAP, history.proposed)))
         self._send_tail(learner, history.proposed)
 
     return [(Synchronizer, "_send_snap", send_snap)]
@@ -154,6 +157,26 @@ def txn_left_out_of_synchronization() -> list[Patch]:
     return [(Learning, "_check_next", check_next), (History, "entries", entries), (History, "is_next", lambda *_: True)]
 
 
+def watch_dropped() -> list[Patch]:
+    """One event in four is not sent."""
+
+    def fire(self: Keeper, changes: list[Change], zxid: int) -> None:
+        if zxid % 4:
+            original(self, changes, zxid)
+
+    original = Keeper._fire
+    return [(Keeper, "_fire", fire)]
+
+
+def touches_forgotten() -> list[Patch]:
+    def take_touched(self: KeeperLearning) -> list[tuple[int, int]]:
+        original(self)
+        return []
+
+    original = KeeperLearning.take_touched
+    return [(KeeperLearning, "take_touched", take_touched)]
+
+
 def _learning_handlers() -> dict[int, Any]:
     from zkpy.zab import following
 
@@ -165,6 +188,12 @@ def _leading_handlers() -> dict[int, Any]:
 
     return dict(leading._HANDLERS)
 
+
+#: Those that only clients notice: they are for whole replicas.
+OF_THE_SERVICE = ("drop a watch", "forget touches")
+
+#: Those that need many thousands of seeds to show: two reigns must part over a promise that one crash has erased.
+RARE = ("promise before disk", "reuse an epoch")
 
 #: name → its patches, and the story.
 FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
@@ -192,6 +221,8 @@ FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
         shortest_history_leads,
         "votes are compared without zxids, and nobody minds",
     ),
+    "drop a watch": (watch_dropped, "some events are not sent"),
+    "forget touches": (touches_forgotten, "a learner does not tell the leader whom it has heard of"),
     "leave a txn out": (
         txn_left_out_of_synchronization,
         "a txn of the history is not sent, and the learner does not look for holes (962, 4925)",

@@ -291,10 +291,11 @@ class Member:
         network = self.network
         if ready.standing is not None:
             self._stand(ready.standing)
+        if ready.committed:
+            # The core has applied them already, as Replica does.
+            self.judges.applied(self.sid, ready.committed)
         if ready.has_disk_work:
             self._write(core, ready)
-        if ready.committed:
-            self.judges.applied(self.sid, ready.committed)
         for link, packet in ready.snaps:
             self._step()
             end = self.ends.get(link)

@@ -13,11 +13,12 @@ import attrs
 from tests.sim.ensemble import Kind, Simulation
 from tests.sim.faults import planted
 from tests.sim.opaque import OpaqueKind
+from tests.sim.whole import WholeKind
 from tests.sim.world import Violation
 from zkpy.proto.packets import NAMES
 
 #: What members can be made of.
-KINDS: dict[str, type[Kind]] = {"peers": OpaqueKind}
+KINDS: dict[str, type[Kind]] = {"peers": OpaqueKind, "replicas": WholeKind}
 
 #: Seeds that a process plays before it reports.
 CHUNK = 10

@@ -1,4 +1,8 @@
-"""Whole ensembles under faults: so many seeds each time, and each seed that ever found something."""
+"""Whole ensembles under faults: so many seeds each time.
+
+What a seed finds becomes a test of the floor that was wrong (tests/zab/test_promises.py is such a one): the seed itself
+is another world as soon as anything changes how dice are drawn.
+"""
 
 import os
 import subprocess
@@ -12,14 +16,7 @@ from tests.sim.runner import play, play_many, replay
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: Seeds of each kind. Numbers that pass for good stay; a longer run is `scripts/simulate --count 10000`.
-SEEDS = {"peers": 500}
-
-#: What seeds have found. Whatever changes how dice are drawn makes other worlds of them, so what matters is tested
-#: on its floor too.
-FOUND = {
-    625: "a voter that had promised a later epoch stayed outside of a reign that began without it, for ever",
-    1471: "what followed a leader's snapshot could not be cut, for no log had the snapshot's own txn",
-}
+SEEDS = {"peers": 500, "replicas": 300}
 
 
 @pytest.mark.slow
@@ -28,12 +25,6 @@ FOUND = {
 def test_no_seed_breaks_a_law(kind: str) -> None:
     broken = [outcome for outcome in play_many(range(SEEDS[kind]), kind) if not outcome.is_good]
     assert not broken, "\n".join(replay(outcome, kind) for outcome in broken)
-
-
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_a_seed_has_found_stays_mended(seed: int) -> None:
-    outcome = play(seed)
-    assert outcome.is_good, replay(outcome, "peers")
 
 
 @pytest.mark.slow
