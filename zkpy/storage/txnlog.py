@@ -101,8 +101,9 @@ class TxnLog:
     def roll(self) -> None:
         """The next record begins a new file."""
         if not self._is_new:
-            self._segments.append((self._begins, b"".join(self._parts)))
-            self._parts.clear()
+            if self._parts:
+                self._segments.append((self._begins, b"".join(self._parts)))
+                self._parts.clear()
             self._begins = None
             self._is_new = True
         self.txns_since_roll = self.bytes_since_roll = 0
