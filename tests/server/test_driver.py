@@ -8,6 +8,13 @@ from zkpy.server.driver import Driver
 from zkpy.zab.ready import Ready
 
 
+class NoPeers:
+    """The other members, who never answer."""
+
+    def carry_out(self, ready: Ready) -> None:
+        """Send nothing."""
+
+
 class WatchedDisk:
     """A disk in memory that notes what has happened by the time it is asked to sync."""
 
@@ -42,3 +49,18 @@ def test_answers_that_need_no_disk_leave_before_the_sync_and_the_others_after_it
         assert reader.reply().xid == -2
         assert writer.reply().xid == 1
         assert [both.reply().xid for _ in range(3)] == [-2, 1, -2]
+
+
+def test_a_member_whose_writes_wait_for_others_has_nothing_to_do_meanwhile() -> None:
+    with Rig(outstanding_limit=10) as rig:
+        client = rig.client()
+        disk = WatchedDisk(rig)
+        driver = Driver(rig.replica, rig.hub, disk)  # type: ignore[arg-type]
+        driver.peers = NoPeers()  # type: ignore[assignment]
+        rig.holds_disk = True
+        client.send(*(create(n, f"/{n}") for n in range(20)))
+        rig.turns()
+        client.send(create(20, "/20"))
+        select.select([rig.hub.epoll.fileno()], [], [], 1)
+        assert not driver.turn(), "nobody can be served before some of it commits"
+        assert not select.select([rig.hub.epoll.fileno()], [], [], 0)[0]

@@ -93,7 +93,9 @@ class Driver:
         started_s = monotonic()
         now = int(started_s * 1000)
         replica.begin(now, wall_ms())
-        more = self.hub.read(now, is_behind=self.disk.is_behind)
+        # What is in flight at a member commits when the others have it, not in this turn.
+        is_behind = self.disk.is_behind or (self.peers is not None and bool(replica.keeper.in_flight))
+        more = self.hub.read(now, is_behind=is_behind)
         if is_due:
             replica.wake()
         self.finish()

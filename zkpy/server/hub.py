@@ -123,7 +123,7 @@ class Hub:
     def read(self, now_ms: int, *, is_behind: bool = False) -> bool:
         """Take what has arrived and feed it to the replica. True if there may be more at once.
 
-        `is_behind`: the disk is busy, so what is in flight will not commit in this turn.
+        `is_behind`: what is in flight will not commit in this turn, since the disk is busy or other members are asked.
         """
         keeper = self.replica.keeper
         in_flight = keeper.in_flight
