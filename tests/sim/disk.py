@@ -46,6 +46,9 @@ class Image:
         self.content = content
         self.end_zxid = end_zxid
 
+    def finish(self) -> None:
+        """Complete it; before that it is worth nothing."""
+
 
 class Disk:
     """What is durable, and what is on its way there."""

@@ -418,6 +418,7 @@ class Member:
     def _keep(self, life: int, cuts: int, image: Image) -> None:
         # A history that was cut or replaced meanwhile has no use for an image of the old one.
         if life == self.life and cuts == self._cuts:
+            image.finish()
             self.disk.keep(image)
             self.disk.purge(self.simulation.snap_retain)
 

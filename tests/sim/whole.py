@@ -30,8 +30,38 @@ if TYPE_CHECKING:
 _ALL = 1 << 30
 
 
-class HistoryImage(Image):
-    """An image of a real tree, with the history behind it, which only the judges look at."""
+class FuzzyImage(Image):
+    """An image of a real tree, written slice by slice while the tree goes on; with the history that it begins at.
+
+    It is complete at the latest when somebody wants to have it.
+    """
+
+    __slots__ = ("_parts", "_writer", "history", "tree")
+
+    def __init__(self, tree: DataTree, history: tuple[Entry, ...]) -> None:
+        super().__init__(tree.last_zxid, None, tree.last_zxid)
+        self.tree = tree
+        self.history = history
+        self._writer = ImageWriter(tree)
+        self._parts: list[bytes] = []
+
+    def step(self, budget: int) -> bool:
+        """Write a slice; is that all?"""
+        if self.content is None:
+            self._parts.append(self._writer.next_slice(budget))
+            if self._writer.is_done:
+                self.content = b"".join(self._parts)
+                self.end_zxid = max(self.end_zxid, self.tree.last_zxid)
+        return self.content is not None
+
+    def finish(self) -> None:
+        """Write all that is left."""
+        while not self.step(_ALL):
+            pass
+
+
+class LabelledImage(Image):
+    """An image that came from a leader, under a zxid that may be older than it is."""
 
     __slots__ = ("history",)
 
@@ -67,6 +97,9 @@ class Whole:
         self.clients: dict[Connection, Client] = {}
         # until the tree has come so far it is a mixture of moments
         self._fuzzy_until = fuzzy_until
+        self._image: FuzzyImage | None = None
+        # how far the tree was at the end of the last turn
+        self._settled = 0
 
     # --- clients
 
@@ -108,24 +141,33 @@ class Whole:
 
     def begin_image(self) -> Image:
         tree = self.replica.keeper.tree
-        writer = ImageWriter(tree)
-        content = writer.next_slice(_ALL)
-        writer.close()
-        history = self.judges.history(self.member.sid, tree.last_zxid)
-        return HistoryImage(writer.start_zxid, content, max(tree.last_zxid, self._fuzzy_until), history)
+        self._finish_image()
+        self._image = FuzzyImage(tree, self.judges.history(self.member.sid, tree.last_zxid))
+        self._image.end_zxid = max(tree.last_zxid, self._fuzzy_until)
+        return self._image
+
+    def _finish_image(self) -> None:
+        """One image at a time."""
+        if self._image is not None:
+            self._image.finish()
+            self._image = None
 
     def label(self, image: Image, zxid: int) -> Image:
         """The image that came with this zxid: replay of what follows makes up for all in it that is later."""
-        assert isinstance(image, HistoryImage)
+        assert isinstance(image, FuzzyImage)
+        image.finish()
         history = tuple([entry for entry in image.history if entry[0] <= zxid])
-        return HistoryImage(zxid, image.content, image.end_zxid, history)
+        return LabelledImage(zxid, image.content, image.end_zxid, history)
 
     def load(self, image: Image, entries: list[Entry]) -> None:
+        self._finish_image()
         self._fuzzy_until = image.end_zxid
         self.replica.install(load_tree(image, entries))
 
     def settle(self) -> None:
-        """The end of a turn: everything goes to the clients, and the judges look at the tree."""
+        """The end of a turn: all goes to the clients, the judges look at the tree, an image gets a slice."""
+        if self._image is not None and self._image.step(self.member.world.dice.choice((100, 400, 2_000))):
+            self._image = None
         replica = self.replica
         keeper = replica.keeper
         while True:
@@ -151,6 +193,14 @@ class Whole:
             if self.member.world.is_telling:
                 self.member.world.tell(f"{self.member.sid} {level}: {event} {fields}")
         tree = keeper.tree
+        if keeper.statistics.digest_mismatches:
+            keeper.statistics.digest_mismatches = 0
+            if self._settled >= self._fuzzy_until:
+                self.judges.fail(
+                    "Digests", f"{self.member.sid} has another digest than a txn up to {tree.last_zxid:#x}"
+                )
+            self.member.marks["digest mismatch in a fuzzy tree"] += 1
+        self._settled = tree.last_zxid
         if self.member.standing.is_serving and tree.last_zxid >= self._fuzzy_until:
             self.judges.tree_seen(self.member.sid, tree.last_zxid, tree.digest, tree)
 
