@@ -6,6 +6,7 @@ members must serve the same (`check_alike`).
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from pathlib import Path
@@ -206,6 +207,53 @@ def test_members_are_exchanged_one_by_one_and_a_client_does_not_notice(tmp_path:
             assert acknowledged - nodes.keys() == set()
             assert nodes["/ephemeral"].field("ephemeralOwner") == session[0]
         assert "/ephemeral" not in check_alike(ensemble)
+
+
+def test_nothing_acknowledged_is_lost_whatever_happens_to_members(tmp_path: Path) -> None:
+    """Blows in any order, the same order each time; short histories in memory and many snapshots."""
+    dice = random.Random(4)
+    config = {"commitLogCount": "40", "snapCount": "60", "syncLimit": "4"}
+    with Ensemble(tmp_path, {1: "apache", 2: "zkpy", 3: "zkpy"}, config=config) as ensemble:
+        ensemble.start(leader=3)
+        with started(ensemble.hosts) as client:
+            client.create("/ephemeral", ephemeral=True)
+            load = Load(ensemble.hosts, "/load")
+            for _ in range(2):
+                for blow in dice.sample(BLOWS, len(BLOWS)):
+                    strike(ensemble, blow, dice)
+                    load.await_progress(dice.choice((5, 60)))
+            acknowledged = load.finish()
+            nodes = check_alike(ensemble)
+            assert acknowledged - nodes.keys() == set()
+            assert nodes["/ephemeral"].field("ephemeralOwner") == client.client_id[0]
+
+
+BLOWS = ("kill the leader", "kill one", "kill two", "kill all", "wipe a follower", "freeze one")
+
+
+def strike(ensemble: Ensemble, blow: str, dice: random.Random) -> None:
+    """Do this to members; all run again afterwards."""
+    leader = ensemble.leader().sid
+    followers = sorted(ensemble.members.keys() - {leader})
+    victims = {
+        "kill the leader": [leader],
+        "kill one": dice.sample((1, 2, 3), 1),
+        "kill two": dice.sample((1, 2, 3), 2),
+        "kill all": [1, 2, 3],
+        "wipe a follower": dice.sample(followers, 1),  # the others stay a quorum that has all there is
+        "freeze one": dice.sample((1, 2, 3), 1),
+    }[blow]
+    if blow == "freeze one":
+        ensemble[victims[0]].freeze()
+        time.sleep(3)  # longer than the others have patience
+        ensemble[victims[0]].thaw()
+        return
+    ensemble.kill(*victims)
+    if blow == "wipe a follower":
+        ensemble[victims[0]].wipe()
+    else:
+        time.sleep(dice.random())
+    ensemble.launch(*victims)
 
 
 def test_a_lock_has_one_holder_while_leaders_die(tmp_path: Path) -> None:

@@ -103,9 +103,14 @@ class Member(Server):
         shutil.rmtree(self.data_dir)
 
     def freeze(self) -> None:
-        """Let it hear, and neither act nor answer, until it is killed."""
+        """Let it hear, and neither act nor answer, until it is killed or thawed."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def recent_log(self) -> str:
         """What it has logged since it was last launched."""
