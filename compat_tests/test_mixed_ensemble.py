@@ -210,9 +210,9 @@ def test_members_are_exchanged_one_by_one_and_a_client_does_not_notice(tmp_path:
 
 
 def test_nothing_acknowledged_is_lost_whatever_happens_to_members(tmp_path: Path) -> None:
-    """Blows in any order, the same order each time; short histories in memory and many snapshots."""
+    """Blows in any order, the same order each time, and many snapshots."""
     dice = random.Random(4)
-    config = {"commitLogCount": "40", "snapCount": "60", "syncLimit": "4"}
+    config = {"snapCount": "60", "syncLimit": "4"}
     with Ensemble(tmp_path, {1: "apache", 2: "zkpy", 3: "zkpy"}, config=config) as ensemble:
         ensemble.start(leader=3)
         with started(ensemble.hosts) as client:

@@ -169,6 +169,8 @@ def _replay(
         except ValueError as error:  # JuteError is one
             raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be applied: {error}") from error
         found.replayed += 1
+        if zxid <= fuzzy_until:
+            tree.digest_log.clear()
         if digest is not None and zxid == digest[0]:
             _compare(tree, digest[1], "the snapshot", found)
         elif after is not None and zxid > fuzzy_until and zxid > last:
