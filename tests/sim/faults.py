@@ -192,9 +192,6 @@ def _leading_handlers() -> dict[int, Any]:
 #: Those that only clients notice: they are for whole replicas.
 OF_THE_SERVICE = ("drop a watch", "forget touches")
 
-#: Those that need many thousands of seeds to show: two reigns must part over a promise that one crash has erased.
-RARE = ("promise before disk", "reuse an epoch")
-
 #: name → its patches, and the story.
 FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
     "ack before sync": (synced_too_early, "the driver says that a txn is on disk while the disk still writes it"),

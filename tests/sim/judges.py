@@ -12,9 +12,9 @@ happen, at constant cost:
     GlobalPrimaryOrder   an epoch's txns are delivered before a later epoch's
     PrimaryIntegrity     a leader that broadcasts has delivered all that is ever delivered of earlier epochs
 
-and beside them: at most one leader an epoch; nothing delivered or acknowledged is undone. A member that starts has the
-whole log in its tree, of which the end may not be committed: that counts as delivered when it serves, or when something
-behind it is delivered. The judges know nothing of how the machines work, only what they show.
+and beside them: at most one leader an epoch; nothing delivered, acknowledged or promised is undone. A member that
+starts has the whole log in its tree, of which the end may not be committed: that counts as delivered when it serves, or
+when something behind it is delivered. The judges know nothing of how the machines work, only what they show.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Judges:
         self.broadcasts: dict[int, dict[int, bytes]] = {}
         #: The greatest epoch of a leader that may broadcast.
         self.newest_epoch = 0
+        #: sid → the greatest epoch that it promised, as its leader heard it.
+        self._promises: dict[int, int] = {}
         self.acknowledgements = 0
         self._last_acknowledged = 0
         self._syncs: dict[tuple[int, int], int] = {}
@@ -118,6 +120,19 @@ class Judges:
         """A client of a member was told that its write is done."""
         self.acknowledgements += 1
         self._last_acknowledged = max(self._last_acknowledged, entry[0])
+
+    def promised(self, sid: int, epoch: int) -> None:
+        """A leader hears that this member follows nobody of an older epoch any more."""
+        self._promises[sid] = max(epoch, self._promises.get(sid, 0))
+
+    def remembered(self, sid: int, accepted: int) -> None:
+        """A member begins with this acceptedEpoch on its disk."""
+        if accepted < self._promises.get(sid, 0):
+            self.fail("Promise", f"{sid} has promised the epoch {self._promises[sid]}, and remembers {accepted}")
+
+    def forgotten(self, sid: int) -> None:
+        """A member's disk was lost, or is an older one: it cannot remember."""
+        self._promises.pop(sid, None)
 
     def sync_asked(self, question: tuple[int, int], floor: int) -> None:
         """A leader takes up a sync when this txn is the last one proposed."""

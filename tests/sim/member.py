@@ -18,7 +18,9 @@ from tests.sim.disk import Disk, DiskError, Image, is_next
 from tests.sim.network import End
 from tests.sim.tale import describe_disk, describe_notification, describe_packets
 from zkpy.proto.notification import LEADING, LOOKING, STATE_NAMES
+from zkpy.proto.packets import ACKEPOCH, LEADERINFO
 from zkpy.proto.records import QuorumPacket
+from zkpy.proto.zxid import epoch_of
 from zkpy.zab.peer import Peer
 from zkpy.zab.ready import Entry, Ready, Standing
 
@@ -132,6 +134,7 @@ class Member:
         )
         self.core = self.simulation.make_core(self, image, entries)
         self.judges.started(self.sid, image, entries)
+        self.judges.remembered(self.sid, self.disk.accepted)
         self.network.answer_dead(self.sid)
         self._schedule()
 
@@ -200,6 +203,10 @@ class Member:
         assert self.core is not None
         for one in packets:
             self.marks[one.type] += 1
+            if one.type == LEADERINFO:
+                end.offered = epoch_of(one.zxid)
+            elif one.type == ACKEPOCH and one.data != b"\xff\xff\xff\xff" and end.far.disk is end.far.owner.disk:
+                self.judges.promised(end.far.owner.sid, end.far.offered)
         if self.world.is_telling:
             self.world.tell(f"{end.far.owner.sid} → {self.sid}  {describe_packets(packets)}")
         self.give(self.core.peer.receive, end.number, packets)

@@ -71,6 +71,7 @@ class Nemesis:
                 self.simulation.marks["operator"] += 1
                 member.is_stuck = False
                 member.disk = Disk()
+                self.simulation.judges.forgotten(member.sid)
                 member.start()
         self.world.after(500, self.tend)
 
@@ -268,6 +269,7 @@ class Nemesis:
             return False
         member.crash(why="its disk is lost")
         member.disk = Disk()
+        self.simulation.judges.forgotten(member.sid)
         return True
 
     def restore_a_backup(self) -> bool:
@@ -281,6 +283,7 @@ class Nemesis:
             return False
         member.crash(why="its disk is replaced by a backup")
         member.disk = backup
+        self.simulation.judges.forgotten(member.sid)
         return True
 
     def may_lose(self, member: Member) -> bool:

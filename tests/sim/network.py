@@ -47,17 +47,21 @@ class Pipe:
 class End:
     """One end of a link, at its owner's."""
 
-    __slots__ = ("far", "is_known", "is_open", "number", "out", "owner", "packet", "sid", "stream")
+    __slots__ = ("disk", "far", "is_known", "is_open", "number", "offered", "out", "owner", "packet", "sid", "stream")
 
     def __init__(self, owner: Member, number: int, sid: int | None) -> None:
         self.owner = owner
         self.number = number
+        #: What the owner kept then: another disk knows nothing of what is said here.
+        self.disk = owner.disk
         #: Who was dialed, None at the side that accepted.
         self.sid = sid
         self.is_open = True
         #: The owner has been told that it stands.
         self.is_known = False
         self.stream = PacketStream()
+        #: The epoch that came in LEADERINFO.
+        self.offered = 0
         #: A SNAP packet whose image has not come.
         self.packet = None
         self.far: End = self
