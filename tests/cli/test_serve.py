@@ -301,7 +301,7 @@ def test_an_address_that_is_not_here_is_named(tmp_path: Path, host: str, why: st
     [
         (["tickTime=soon"], "{}, line 4: tickTime=soon: it must be a whole number"),
         (["maxSessionTimeout=1"], "{}: minSessionTimeout must not be larger than maxSessionTimeout (6000 > 1 ms)"),
-        (["server.1=a:1:2", "server.2=b:1:2"], "{}: server.1 (line 4), server.2 (line 5) describe an ensemble, and"),
+        (["server.1=a:1:2", "server.2=b:1:2"], "{}: initLimit is not set: a member of an ensemble needs it"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, lines: list[str], text: str) -> None:
