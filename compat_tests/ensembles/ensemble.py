@@ -61,6 +61,14 @@ def await_true(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def _is_stopped(thread: Path) -> bool:
+    """Is this thread (a directory of /proc) stopped, or gone?"""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in ("T", "Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def pick_ports(count: int) -> list[int]:
     """Free ports below those from which connections go out: a member that is down must find its own free again."""
     ports: list[int] = []
@@ -106,6 +114,9 @@ class Member(Server):
         """Let it hear, and neither act nor answer, until it is killed or thawed."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        # A thread that runs on another core goes on for a moment.
+        threads = Path(f"/proc/{self.process.pid}/task")
+        await_true(lambda: all(_is_stopped(thread) for thread in threads.iterdir()), "every thread has stopped")
 
     def thaw(self) -> None:
         """Let it go on."""
