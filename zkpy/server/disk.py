@@ -16,6 +16,7 @@ done strictly in the order of the Readies.
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 from typing import Final
 
@@ -30,9 +31,12 @@ from zkpy.zab.ready import Ready
 
 log = get_log("zkpy.disk")
 
-#: Average time of a sync above which batches go to a thread, and below which they come back into the turn.
+#: Average time of a sync in the turn above which batches go to a thread, and time of one below which they come back.
 SLOW_SYNC_S: Final = 0.002
 QUICK_SYNC_S: Final = 0.001
+#: How long after it went to the thread a sync is tried in the turn, and how rarely at most: each try doubles the wait.
+TRY_FIRST_S: Final = 0.25
+TRY_MOST_S: Final = 8.0
 #: Weight of the newest sync in the average.
 _WEIGHT: Final = 0.1
 #: What one slice of a snapshot writes: a fraction of a millisecond of work.
@@ -64,6 +68,9 @@ class Disk:
         self.slow_warning_ms = slow_warning_ms
         self.average_s = 0.0
         self.is_threaded = False
+        # While threaded: when to try a sync in the turn again, and how long after the last try.
+        self._try_at_s = inf
+        self._try_after_s = TRY_FIRST_S
         self._statistics = replica.keeper.statistics
         # The newest token appended and not synced, for the thread; -1 when there is nothing to sync.
         self._token = -1
@@ -99,14 +106,16 @@ class Disk:
         self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
         # While a snapshot goes to disk, a sync of the log waits for much of that to be written.
-        if self.is_threaded or self.is_behind or self._written is not None:
+        if not self._may_sync_here() or self.is_behind or self._written is not None:
             self._token = ready.token
             self._wake_sync.set()
         else:
             started = perf_counter()
             self.log.commit(self.log.take())
             self._statistics.observe("sync_processor_batch_size", len(ready.append))
-            self._measure(perf_counter() - started)
+            took_s = perf_counter() - started
+            self._note(took_s)
+            self._choose_pace(took_s)
             self.replica.synced(ready.token)
         if self.store.wants_snapshot(len(ready.append), size) or self.owes_snapshot:
             self.owes_snapshot = False
@@ -140,7 +149,7 @@ class Disk:
             started = perf_counter()
             await trio.to_thread.run_sync(self.log.commit, batch)
             self._is_syncing = False
-            self._measure(perf_counter() - started)
+            self._note(perf_counter() - started)
             self.replica.synced(token)
             finish_turn()
 
@@ -161,21 +170,40 @@ class Disk:
             log.info("tree replaced", zxid=zxid_text(self.store.tree.last_zxid), nodes=self.store.tree.node_count)
         self.replica.synced(ready.token)
 
-    def _measure(self, took_s: float) -> None:
-        self.average_s += (took_s - self.average_s) * _WEIGHT
+    def _may_sync_here(self) -> bool:
+        """Is the batch to be synced in the turn: because syncs are quick, or to see whether they are again?"""
+        return not self.is_threaded or perf_counter() >= self._try_at_s
+
+    def _choose_pace(self, took_s: float) -> None:
+        """A sync in the turn took so long: where is the next one to be done?
+
+        Only these tell what the disk needs. One in the thread also waits for the interpreter, for milliseconds while
+        the turns are busy: judged by those a server would stay in the thread for ever once it is there.
+        """
+        if self.is_threaded:
+            if took_s < QUICK_SYNC_S:
+                self.is_threaded = False
+                self.average_s = took_s
+                log.info("syncs are quick again: back in the turn", took_ms=round(took_s * 1000, 1))
+                return
+            self._try_after_s = min(2 * self._try_after_s, TRY_MOST_S)
+        else:
+            self.average_s += (took_s - self.average_s) * _WEIGHT
+            if self.average_s <= SLOW_SYNC_S:
+                return
+            self.is_threaded = True
+            self._try_after_s = TRY_FIRST_S
+            log.info("syncs are slow: they leave the turn", average_ms=round(self.average_s * 1000, 1))
+        self._try_at_s = perf_counter() + self._try_after_s
+
+    def _note(self, took_s: float) -> None:
+        """Count a sync, and tell of a slow one."""
         took_ms = int(took_s * 1000)
         statistics = self._statistics
         statistics.observe("fsynctime", took_ms)
         if took_ms >= self.slow_warning_ms:
             statistics.slow_syncs += 1
             log.warning("slow sync of the txn log", took_ms=took_ms, file=self.log.current_path)
-        if self.is_threaded:
-            if self.average_s < QUICK_SYNC_S:
-                self.is_threaded = False
-                log.info("syncs are quick again: back in the turn", average_ms=round(self.average_s * 1000, 1))
-        elif self.average_s > SLOW_SYNC_S:
-            self.is_threaded = True
-            log.info("syncs are slow: they leave the turn", average_ms=round(self.average_s * 1000, 1))
 
     # --- snapshots ---------------------------------------------------------------------------------------------
 
