@@ -25,8 +25,8 @@ READ_SIZE: Final = 1 << 16
 TURN_BYTES: Final = 1 << 18
 #: How many bytes of held-back answers count as one byte read.
 OUT_PER_IN: Final = 32
-#: Sockets taken from the kernel at once. It puts those it gives at the end of its queue, so that with few at a time each
-#: is served when it has waited longest; with 500 writers the slowest answers took a third longer at 512.
+#: Sockets taken from the kernel at once. It puts those it gives at the end of its queue, so with few at a time whoever
+#: has waited longest is served first; with 500 writers the slowest answers took a third longer at 512.
 TURN_SOCKETS: Final = 64
 #: How often sockets are looked for in one turn that has something to sync.
 TURN_ROUNDS: Final = 4
