@@ -20,11 +20,7 @@ ROOT: Final = ""
 
 
 class Shadow:
-    """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed.
-
-    `stable` is the part of its digest that only depends on path and data; -1 when it is not known, to be set by whoever
-    changes the data.
-    """
+    """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed."""
 
     __slots__ = (
         "acl",

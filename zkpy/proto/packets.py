@@ -58,6 +58,13 @@ NAMES: Final = {
 
 #: The version of the protocol in LEADERINFO and LearnerInfo.
 PROTOCOL_VERSION: Final = 0x10000
+#: What packets carry as data, for who packs it and who unpacks it: LearnerInfo (sid, protocol version, version of the
+#: configuration); the beginning of a forwarded request (session, cxid, type); a session with its timeout, and with
+#: whether it is alive.
+LEARNER_INFO: Final = Struct(">qiq")
+FORWARDED: Final = Struct(">qii")
+SESSION_TIMEOUT: Final = Struct(">qi")
+SESSION_VALIDITY: Final = Struct(">q?")
 #: Twice jute.maxbuffer: a txn is longer than the request it was made from.
 DEFAULT_LIMIT: Final = 2 * 0xFFFFF
 #: Identities in one packet. Apache sets no limit; a connection has a handful.

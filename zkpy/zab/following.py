@@ -38,10 +38,6 @@ SYNCED: Final = 4
 ACTIVE: Final = 5
 
 _INT: Final = Struct(">i")
-_LEARNER_INFO: Final = Struct(">qiq")
-_REQUEST: Final = Struct(">qii")
-_SESSION: Final = Struct(">qi")
-_VALIDITY: Final = Struct(">q?")
 
 
 class Learning(Role):
@@ -130,7 +126,7 @@ class Learning(Role):
         self.link = link
         self.phase = REGISTERED
         self._heard_ms = peer.now_ms
-        info = _LEARNER_INFO.pack(peer.settings.sid, PROTOCOL_VERSION, peer.ensemble.version)
+        info = packets.LEARNER_INFO.pack(peer.settings.sid, PROTOCOL_VERSION, peer.ensemble.version)
         type_ = packets.OBSERVERINFO if self.is_observer else packets.FOLLOWERINFO
         self._send(encode(type_, make_zxid(peer.accepted_epoch, 0), info))
 
@@ -329,9 +325,9 @@ class Learning(Role):
                 self.peer.commit(committed)
 
     def _on_revalidate(self, packet: QuorumPacket) -> None:
-        if packet.data is None or len(packet.data) < _VALIDITY.size:
+        if packet.data is None or len(packet.data) < packets.SESSION_VALIDITY.size:
             raise ProtocolError("REVALIDATE without an answer")
-        self.peer.out.revalidated.append(_VALIDITY.unpack_from(packet.data))
+        self.peer.out.revalidated.append(packets.SESSION_VALIDITY.unpack_from(packet.data))
 
     def synced(self) -> None:
         unacked = self._unacked
@@ -346,16 +342,18 @@ class Learning(Role):
 
     def forward(self, session_id: int, cxid: int, type_: int, body: bytes, identities: list[Id] | None) -> None:
         if self.phase == ACTIVE:
-            data = _REQUEST.pack(session_id, cxid, type_) + body
+            data = packets.FORWARDED.pack(session_id, cxid, type_) + body
             self._send(QuorumPacket(packets.REQUEST, -1, data, identities).to_bytes())
 
     def revalidate(self, session_id: int, timeout_ms: int) -> None:
         if self.phase == ACTIVE:
-            self._send(encode(packets.REVALIDATE, -1, _SESSION.pack(session_id, timeout_ms)))
+            self._send(encode(packets.REVALIDATE, -1, packets.SESSION_TIMEOUT.pack(session_id, timeout_ms)))
 
     def pong(self, touches: list[tuple[int, int]]) -> None:
         if self.phase == ACTIVE:
-            data = b"".join([_SESSION.pack(session_id, timeout_ms) for session_id, timeout_ms in touches])
+            data = b"".join(
+                [packets.SESSION_TIMEOUT.pack(session_id, timeout_ms) for session_id, timeout_ms in touches]
+            )
             self._send(encode(packets.PING, self._pinged_zxid, data))
 
     def notified(self, sid: int, notification: Notification) -> None:

@@ -47,10 +47,6 @@ SYNCHRONIZATION: Final = 2
 BROADCAST: Final = 3
 
 _INT: Final = Struct(">i")
-_LEARNER_INFO: Final = Struct(">qiq")
-_REQUEST: Final = Struct(">qii")
-_SESSION: Final = Struct(">qi")
-_VALIDITY: Final = Struct(">q?")
 
 #: Phases in which a learner is expected to say something; in the others it waits for this server.
 _TALKING: Final = frozenset((CONNECTED, OFFERED, SYNCING, ACTIVE))
@@ -205,9 +201,9 @@ class Leading(Role):
     def on_info(self, learner: Progress, packet: QuorumPacket) -> None:
         """FOLLOWERINFO or OBSERVERINFO: who it is, and which epoch it has accepted."""
         data = packet.data
-        if data is None or len(data) < _LEARNER_INFO.size:
+        if data is None or len(data) < packets.LEARNER_INFO.size:
             raise ProtocolError("a learner of a version before 3.5")
-        sid, version, config_version = _LEARNER_INFO.unpack_from(data)
+        sid, version, config_version = packets.LEARNER_INFO.unpack_from(data)
         if version < PROTOCOL_VERSION:
             raise ProtocolError(f"a learner of protocol version {version:#x}")
         if sid == self.peer.settings.sid:
@@ -419,29 +415,31 @@ class Leading(Role):
     def on_request(self, learner: Progress, packet: QuorumPacket) -> None:
         """REQUEST: a learner's client wants something written, or synced."""
         data = packet.data
-        if data is None or len(data) < _REQUEST.size:
+        if data is None or len(data) < packets.FORWARDED.size:
             raise ProtocolError("REQUEST without a header")
-        session_id, cxid, type_ = _REQUEST.unpack_from(data)
+        session_id, cxid, type_ = packets.FORWARDED.unpack_from(data)
         self.peer.out.requests.append(
-            LearnerRequest(learner.link, session_id, cxid, type_, data[_REQUEST.size :], packet.authinfo)
+            LearnerRequest(learner.link, session_id, cxid, type_, data[packets.FORWARDED.size :], packet.authinfo)
         )
 
     def on_ping(self, learner: Progress, packet: QuorumPacket) -> None:
         """PING: the answer to ours, with the sessions that the learner has heard of."""
         data = packet.data or b""
-        if len(data) % _SESSION.size:
+        if len(data) % packets.SESSION_TIMEOUT.size:
             raise ProtocolError(f"PING with {len(data)} bytes of sessions")
-        self.peer.out.touches += _SESSION.iter_unpack(data)
+        self.peer.out.touches += packets.SESSION_TIMEOUT.iter_unpack(data)
 
     def on_revalidate(self, learner: Progress, packet: QuorumPacket) -> None:
         """REVALIDATE: a client has come to a learner with a session of ours."""
-        if packet.data is None or len(packet.data) < _SESSION.size:
+        if packet.data is None or len(packet.data) < packets.SESSION_TIMEOUT.size:
             raise ProtocolError("REVALIDATE without a session")
-        session_id, timeout_ms = _SESSION.unpack_from(packet.data)
+        session_id, timeout_ms = packets.SESSION_TIMEOUT.unpack_from(packet.data)
         self.peer.out.revalidations.append((learner.link, session_id, timeout_ms))
 
     def revalidated(self, link: int, session_id: int, is_valid: bool) -> None:
-        self.peer.out.send.append((link, encode(packets.REVALIDATE, -1, _VALIDITY.pack(session_id, is_valid))))
+        self.peer.out.send.append(
+            (link, encode(packets.REVALIDATE, -1, packets.SESSION_VALIDITY.pack(session_id, is_valid)))
+        )
 
     # --- others --------------------------------------------------------------------------------------------------
 
