@@ -88,9 +88,12 @@ def pick_ports(count: int) -> list[int]:
 class Member(Server):
     """One member: a server that may change its kind between two starts."""
 
-    def __init__(self, sid: int, kind: str, directory: Path, port: int, config: dict[str, str]) -> None:
+    def __init__(
+        self, sid: int, kind: str, directory: Path, port: int, config: dict[str, str], flags: str = ""
+    ) -> None:
         super().__init__(kind, directory / f"member{sid}", port=port, config=config)
         self.sid = sid
+        self._flags = f"{FLAGS} {flags}"
         self._log_start = 0
         self._logback = directory / "logback-member.xml"
         directory.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,7 @@ class Member(Server):
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "myid").write_text(f"{self.sid}\n")
         louder = f" -Dlogback.configurationFile={self._logback}" if self.kind == "apache" else ""
-        self.jvm_flags = FLAGS + louder
+        self.jvm_flags = self._flags + louder
         self._log_start = len(self.log())
         super().launch()
 
@@ -164,8 +167,9 @@ class Ensemble:
         *,
         observers: Iterable[int] = (),
         config: dict[str, str] | None = None,
+        flags: str = "",
     ) -> None:
-        """`kinds`: sid → "apache" or "zkpy"."""
+        """`kinds`: sid → "apache" or "zkpy"; `flags`: -D options for all."""
         self.observers = frozenset(observers)
         ports = iter(pick_ports(3 * len(kinds)))
         lines = {
@@ -176,7 +180,7 @@ class Ensemble:
         for sid, kind in kinds.items():
             own = {"peerType": "observer"} if sid in self.observers else {}
             settings = {**CONFIG, **(config or {}), **lines, **own}
-            self.members[sid] = Member(sid, kind, directory, next(ports), settings)
+            self.members[sid] = Member(sid, kind, directory, next(ports), settings, flags)
 
     @property
     def hosts(self) -> str:

@@ -60,8 +60,8 @@ def test_srvr_tells_the_mode_and_the_leader_its_proposals(ensemble: Ensemble) ->
 
 def test_conf_names_the_server_and_its_ensemble(ensemble: Ensemble) -> None:
     member = ensemble.members[1]
-    member.keeper.host = Host(ensemble="initLimit=10\nserver.1=a:1:2:participant")
-    assert member.word(b"conf").endswith("serverId=2\ninitLimit=10\nserver.1=a:1:2:participant")
+    member.keeper.host = Host(member="initLimit=10\n", membership="membership: \nserver.1=a:1:2:participant")
+    assert member.word(b"conf").endswith("serverId=2\ninitLimit=10\nmembership: \nserver.1=a:1:2:participant")
 
 
 def test_learner_dumps_all_sessions_without_deadlines(ensemble: Ensemble) -> None:

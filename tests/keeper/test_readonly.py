@@ -8,6 +8,7 @@ import pytest
 
 from tests.keeper.ensemble import Ensemble, Member
 from tests.keeper.harness import Client
+from zkpy.keeper.host import Host
 from zkpy.keeper.standing import READ_ONLY_DELAY_MS
 from zkpy.proto import errors, opcodes
 from zkpy.proto.frames import frame
@@ -61,6 +62,8 @@ def test_it_begins_when_no_leader_is_found_for_a_while() -> None:
     assert text.splitlines()[1] == "READ-ONLY mode; serving only read-only clients"
     assert "Mode: read-only\n" in text
     assert "zk_server_state\tread-only\n" in member.word(b"mntr")
+    member.keeper.host = Host(member="peerType=0\n", membership="membership: \nserver.1=a:1:2:participant")
+    assert member.word(b"conf").endswith("\nserverId=2\npeerType=0\n")
 
 
 def test_it_is_off_unless_it_is_asked_for() -> None:

@@ -34,6 +34,7 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "commitLogCount": ("600", "commit_log_count", 600),
     "snapshotSizeFactor": ("0.5", "snapshot_size_factor", 0.5),
     "leaderServes": ("no", "leader_serves", False),
+    "readonlymode.enabled": ("true", "read_only_mode", True),
     "forceSnapshotSync": ("true", "force_snap", True),
     "tcpKeepAlive": ("true", "quorum_keepalive", True),
     "cnxTimeout": ("1000", "election_connect_ms", 1000),
@@ -111,7 +112,7 @@ WITHOUT_EFFECT = {
         quorum.auth.enableSasl quorum.auth.serverRequireSasl quorum.auth.learnerRequireSasl jvm.pause.monitor
         enableEagerACLCheck test.allowDiscontinuousProposals
         follower.skipLearnerRequestToNextProcessor observer.syncEnabled
-        forward_learner_requests_to_commit_processor_disabled readonlymode.enabled leader.nodelay follower.nodelay
+        forward_learner_requests_to_commit_processor_disabled leader.nodelay follower.nodelay
         emulate353TTLNodes request_throttle_drop_stale request_stale_connection_check request_stale_latency_check
         pathStats.enabled connection_throttle_weight_enabled IPAuthenticationProvider.usexforwardedfor
         netty.advancedFlowControl.enabled leader.closeSocketAsync learner.closeSocketAsync learner.asyncSending
@@ -421,6 +422,12 @@ def test_a_count_below_the_least_is_raised_with_a_line(
     config, notes = read({name: value})
     assert getattr(config, field) == least
     assert notes == [f"{tmp_path}/zoo.cfg, line 3: {name}={value} is raised to {least}, the least"]
+
+
+def test_read_only_mode_allows_the_word_that_asks_for_it(read: Any) -> None:
+    mode = {"readonlymode.enabled": "true"}
+    assert read(mode)[0].four_letter_whitelist == {"srvr", "isro"}
+    assert read({**mode, "4lw.commands.whitelist": "ruok"})[0].four_letter_whitelist == {"ruok", "isro"}
 
 
 @pytest.mark.parametrize("hours", ["0", "-1"])

@@ -39,11 +39,6 @@ TRACE_MASK: Final = 306
 ALWAYS_ALLOWED: Final = "srvr"
 
 
-#: What all words answer while clients are not served, but those that tell of the process alone.
-NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
-_ALWAYS: Final = frozenset(("ruok", "envi", "gtmk", "stmk", "telnet close"))
-
-
 #: What a member that serves nobody answers all the same, and what it says to all other words.
 _IDLE_WORDS: Final = frozenset(("ruok", "isro", "gtmk", "stmk", "envi", "telnet close"))
 _NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests\n"
@@ -54,8 +49,6 @@ def run(keeper: "Keeper", client: Connection, word: str, rest: bytes) -> bytes |
     allowed = keeper.settings.four_letter_words
     if word not in allowed and "*" not in allowed and word != ALWAYS_ALLOWED:
         return f"{word} is not executed because it is not in the whitelist.\n".encode()
-    if not keeper.is_serving and word not in _ALWAYS:
-        return {"isro": "null", "hash": NOT_SERVING}.get(word, NOT_SERVING + "\n").encode()
     if not keeper.is_serving and word not in _IDLE_WORDS:
         return _NOT_SERVING.encode() if word != "hash" else _NOT_SERVING.rstrip().encode()
     if word == "stmk":
@@ -159,7 +152,9 @@ def _conf(keeper: "Keeper", client: Connection) -> str:
         f"maxSessionTimeout={settings.max_session_timeout_ms}\n"
         f"clientPortListenBacklog={host.listen_backlog}\n"
         # A standalone server calls itself 0 here, whatever its session ids say.
-        f"serverId={0 if keeper.membership is None else settings.server_id}\n" + host.ensemble
+        f"serverId={0 if keeper.membership is None else settings.server_id}\n"
+        # Who the members are is not for readers to know.
+        f"{host.member}{host.membership if keeper.read_only is None else ''}"
     )
 
 

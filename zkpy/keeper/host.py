@@ -20,8 +20,9 @@ class Host:
     data_log_dir: str = ""
     max_client_cnxns: int = 60
     listen_backlog: int = -1
-    #: What `conf` says of the ensemble: its lines from initLimit on.
-    ensemble: str = ""
+    #: What `conf` says of a member: its lines from initLimit on, and last who the members are.
+    member: str = ""
+    membership: str = ""
     sizes: Callable[[], tuple[int, int]] = lambda: (0, 0)
     descriptors: Callable[[], tuple[int, int]] = lambda: (0, 0)
     memory: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0)

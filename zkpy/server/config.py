@@ -102,6 +102,7 @@ class Config:
     min_notification_ms: int = 200  # fastleader.minNotificationInterval
     max_notification_ms: int = 60000  # fastleader.maxNotificationInterval
     leader_serves: bool = True  # leaderServes
+    read_only_mode: bool = False  # readonlymode.enabled
     max_epoch_wait_ms: int = -1  # leader.maxTimeToWaitForEpoch; -1 = off
     leader_retry_ms: int = 100  # leaderConnectDelayDuringRetryMs
     observer_rest_ms: int = 200  # observer.election.DelayMs, at most
@@ -234,6 +235,9 @@ class _Reader:
                 fields[field] = max(0, fields[field])
         if "four_letter_whitelist" in fields:
             fields["four_letter_whitelist"] = frozenset(fields["four_letter_whitelist"])
+        if fields.get("read_only_mode"):  # whose clients ask for isro, to find a server that is not
+            allowed = fields.get("four_letter_whitelist", frozenset(("srvr",)))
+            fields["four_letter_whitelist"] = allowed | {"isro"}
         if fields.get("enforce_auth_enabled"):
             schemes = fields.get("enforce_auth_schemes", ())
             known = {"ip", "digest"} if fields.get("digest_auth_enabled", True) else {"ip"}

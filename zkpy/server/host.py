@@ -10,6 +10,8 @@ from typing import Final
 from zkpy import __version__
 from zkpy.keeper.host import Host
 from zkpy.server.config import Config
+from zkpy.server.membership import Membership
+from zkpy.server.sockets import Address
 from zkpy.storage import Store
 
 #: The ZooKeeper release whose behaviour clients may expect; they parse it out of the version text.
@@ -29,9 +31,28 @@ def describe_host(config: Config, store: Store, port: int) -> Host:
         data_log_dir=str(store.log_dir),
         max_client_cnxns=config.max_client_cnxns,
         listen_backlog=config.listen_backlog,
+        member=_member(config, config.members) if config.members is not None else "",
+        membership=f"membership: \n{config.members.text}" if config.members is not None else "",
         sizes=store.sizes,
         descriptors=_descriptors,
         memory=_memory,
+    )
+
+
+def _member(config: Config, members: Membership) -> str:
+    """The lines of conf that only members have, but for who the others are."""
+    me = members.servers[config.sid]
+
+    def ports(addresses: list[Address]) -> str:
+        return "|".join(map(str, dict.fromkeys(port for _, port in addresses)))
+
+    return (
+        f"initLimit={config.init_limit}\n"
+        f"syncLimit={config.sync_limit}\n"
+        "electionAlg=3\n"
+        f"electionPort={ports(members.election_addresses[config.sid])}\n"
+        f"quorumPort={ports(members.quorum_addresses[config.sid])}\n"
+        f"peerType={int(me.is_observer)}\n"
     )
 
 

@@ -233,6 +233,7 @@ def settings_of(config: Config) -> Settings:
     return Settings(
         server_id=config.sid,
         leader_serves=config.leader_serves,
+        read_only_mode=config.read_only_mode,
         tick_time_ms=config.tick_time_ms,
         min_session_timeout_ms=config.min_session_timeout_ms,
         max_session_timeout_ms=config.max_session_timeout_ms,
