@@ -20,6 +20,9 @@ from compat_tests.ensembles.alike import check_alike
 from compat_tests.ensembles.clients import Load, Locker, started
 from compat_tests.ensembles.ensemble import Ensemble, Member, await_true
 from compat_tests.peers import require
+from zkpy.proto import opcodes
+from zkpy.proto.records import CreateTxn, TxnHeader
+from zkpy.storage import Store, StoreOptions
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +96,26 @@ def test_a_follower_is_brought_up_in_each_way(leader: str, learner: str, tmp_pat
         ensemble.launch(2, 3)
         write(ensemble, 2, "/later")  # a txn of this reign, and Apache's leader does not cut beyond a reign
         assert "/tail2" not in bring_up(ensemble, 1, "snap")
+
+
+def test_a_member_whose_history_cannot_be_cut_gets_a_snapshot_from_the_same_leader(tmp_path: Path) -> None:
+    """1 has got, as a snapshot and nothing else, what a leader had that died before its reign began."""
+    with Ensemble(tmp_path, {1: "zkpy", 2: "apache", 3: "apache"}) as ensemble:
+        ensemble.start(leader=3)
+        write(ensemble, 2, "/start")
+        check_alike(ensemble)
+        ensemble.kill(*ensemble.members)
+        with Store(StoreOptions(ensemble[1].data_dir, ensemble[1].data_dir, extended_types=True)) as store:
+            tree = store.tree
+            header = TxnHeader(0x77, 1, tree.last_zxid + 1, 1, opcodes.CREATE)
+            tree.apply(header, CreateTxn("/tail", b"", [], False, tree.nodes["/"].cversion + 1))
+            store.restore(tree)
+        ensemble.launch(2, 3)
+        ensemble.await_leader(3)
+        assert "/tail" not in bring_up(ensemble, 1, "snap")
+        assert ensemble[1].recent_log().count("history cannot be cut") == 1
+        write(ensemble, 1, "/later")
+        check_alike(ensemble)
 
 
 def bring_up(ensemble: Ensemble, sid: int, way: str) -> dict[str, Node]:

@@ -87,6 +87,10 @@ class Replica:
         """The answer to one of `Ready.reads` (see `Peer.log_read`)."""
         self.peer.log_read(link, entries, is_end)
 
+    def can_cut(self, link: int, is_possible: bool) -> None:
+        """The answer to one of `Ready.cuts` (see `Peer.can_cut`)."""
+        self.peer.can_cut(link, is_possible)
+
     # --- the other members (see `Peer`) --------------------------------------------------------------------------
 
     def notified(self, sid: int, message: bytes) -> None:

@@ -27,10 +27,13 @@ class FakeReplica:
 
     def __init__(self, tree: DataTree) -> None:
         self.keeper = SimpleNamespace(tree=tree, statistics=Statistics(0))
-        self.told: list[int | str] = []
+        self.told: list[int | str | tuple[int, bool]] = []
 
     def synced(self, token: int) -> None:
         self.told.append(token)
+
+    def can_cut(self, link: int, is_possible: bool) -> None:
+        self.told.append((link, is_possible))
 
     def install(self, tree: DataTree) -> None:
         self.keeper.tree = tree
@@ -86,6 +89,33 @@ def test_disk_work_is_done_in_the_order_of_the_readies(tmp_path: Path, is_thread
         assert (epochs.accepted, epochs.current) == (1, 1)
     with Store(options(tmp_path)) as store:
         assert dump(store.tree) == dump(tree_of(entries[:18]))
+
+
+def test_the_disk_says_where_the_history_can_be_cut(tmp_path: Path) -> None:
+    history = History(3)
+    for _ in range(20):
+        history.step()
+    with Store(options(tmp_path, pre_alloc=0)) as store:
+        store.restore(tree_of(history.entries[:10]))
+        store.log.extend(history.entries[10:])
+        store.log.commit(store.log.take())
+        replica = FakeReplica(store.tree)
+        disk = Disk(cast(Replica, replica), store)
+        told: list[int] = []
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(disk.sync_slowly, lambda: told.append(len(replica.told)))
+                disk.ask_cut(1, 10)
+                disk.ask_cut(2, 9)
+                disk.ask_cut(3, 15)
+                assert replica.told == [], "not in the turn: logs have to be read"
+                await until(lambda: len(told) == 3)
+                nursery.cancel_scope.cancel()
+
+        trio.run(main)
+        assert replica.told == [(1, True), (2, False), (3, True)]
+        assert told == [1, 2, 3], "each answer has a turn of its own"
 
 
 def test_a_tree_from_the_leader_takes_the_place_of_a_snapshot_under_way(tmp_path: Path) -> None:

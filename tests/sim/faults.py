@@ -20,7 +20,7 @@ from zkpy.proto import packets
 from zkpy.proto.packets import encode
 from zkpy.proto.records import QuorumPacket
 from zkpy.tree.datatree import Change
-from zkpy.zab.following import Learning
+from zkpy.zab.following import PROMISED, SYNCING, Learning
 from zkpy.zab.history import Entry, History
 from zkpy.zab.leading import Leading
 from zkpy.zab.peer import Peer
@@ -97,9 +97,9 @@ def epoch_forgotten() -> list[Patch]:
 
 def trunc_forgotten() -> list[Patch]:
     def on_trunc(self: Learning, packet: QuorumPacket) -> None:
-        self.phase = 3
+        self.phase = SYNCING
 
-    handlers = {**_learning_handlers(), packets.TRUNC: (on_trunc, (2,))}
+    handlers = {**_learning_handlers(), packets.TRUNC: (on_trunc, (PROMISED,))}
     return [("zkpy.zab.following", "_HANDLERS", handlers)]
 
 

@@ -80,8 +80,6 @@ class Member:
         self.is_failing = False
         #: The next time that it writes an epoch, the process ends while it does.
         self.is_doomed = False
-        #: Its disk cannot do what its leader wants, and never will.
-        self.is_stuck = False
         self.ends: dict[int, End] = {}
         self._links = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -325,6 +323,8 @@ class Member:
                 network.close(end)
         for link, first, last in ready.reads:
             world.after(world.dice.randint(0, 3), self._read, self.life, link, first, last)
+        for link, zxid in ready.cuts:
+            world.after(world.dice.randint(0, 3), self._ask_cut, self.life, link, zxid)
         if world.is_telling:
             for level, event, fields in ready.notes:
                 world.tell(f"{self.sid} {level}: {event} {fields}")
@@ -345,8 +345,6 @@ class Member:
         try:
             self.disk.submit(ready)
         except DiskError as error:
-            self.marks["cut impossible"] += 1
-            self.is_stuck = True
             raise Crash(str(error)) from error
         self._step()
         if self.is_doomed and ready.epochs is not None:
@@ -444,6 +442,13 @@ class Member:
         self.marks["log read"] += 1
         chunk = self.simulation.read_chunk
         self.give(core.peer.log_read, link, found[:chunk], len(found) <= chunk)
+
+    def _ask_cut(self, life: int, link: int, zxid: int) -> None:
+        core = self.core
+        if life == self.life and core is not None:
+            is_possible = self.disk.can_cut(zxid)
+            self.marks["cut possible" if is_possible else "cut impossible"] += 1
+            self.give(core.peer.can_cut, link, is_possible)
 
     def describe(self) -> str:
         """For a reader of a failure: where it stands."""

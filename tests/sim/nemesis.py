@@ -53,27 +53,6 @@ class Nemesis:
             member.resume()
             if not member.is_running:
                 member.start()
-        self.tend()
-
-    def tend(self) -> None:
-        """An operator: empties the directory of who cannot go on, once the others are enough without it; as is logged.
-
-        Then all that is committed is on the disks of a quorum that serves, whatever the one has forgotten.
-        """
-        for member in self.members.values():
-            others = [
-                other.sid
-                for other in self.members.values()
-                if other.is_serving and other.standing.epoch == other.disk.current
-            ]
-            if member.is_stuck and not member.is_running and self.simulation.ensemble.quorum.has_quorum(others):
-                self.world.tell(f"the operator EMPTIES the directory of {member.sid}")
-                self.simulation.marks["operator"] += 1
-                member.is_stuck = False
-                member.disk = Disk()
-                self.simulation.judges.forgotten(member.sid)
-                member.start()
-        self.world.after(500, self.tend)
 
     # --- whom
 

@@ -137,10 +137,12 @@ def test_a_history_that_cannot_be_cut_is_left_as_it_is(tmp_path: Path) -> None:
     store, history = fill(tmp_path)
     (tmp_path / "version-2" / "log.1").unlink()
     before = names(tmp_path)
+    assert [zxid for zxid in range(31) if store.can_cut(zxid)] == [0, 10, *range(11, 31)]
     with pytest.raises(StorageError, match="no log holds txn 0x9"):
         store.truncate(9)
     for zxid in (0, 10):
         (tmp_path / "version-2" / f"snapshot.{zxid:x}").unlink()
+    assert [zxid for zxid in range(31) if store.can_cut(zxid)] == [0, *range(20, 31)]
     with pytest.raises(StorageError, match="no snapshot is older than that"):
         store.truncate(15)
     store.close()

@@ -41,6 +41,8 @@ class Lone:
         self.committed: list[int] = []
         self.standings: list[Standing] = []
         self.readies: list[Ready] = []
+        #: Whether its disk can cut the history; None if it does not say yet.
+        self.can_cut: bool | None = True
         self.take()
 
     # --- what it does
@@ -57,6 +59,9 @@ class Lone:
             for link, data in [*ready.snaps, *ready.send]:
                 self.said += [(link, packet) for packet in PacketStream().feed(data)]
             self.told += [(sid, Notification.decode(message)) for sid, message in ready.notify]
+            for link, _ in ready.cuts:
+                if self.can_cut is not None:
+                    self.peer.can_cut(link, self.can_cut)
         self.peer.history.check()
 
     def sync(self) -> None:

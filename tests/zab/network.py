@@ -235,6 +235,8 @@ class Server:
             self.requests.append((request.link, request.session_id, request.cxid, request.body))
             if request.type == 9:
                 peer.sync(request.link)
+        for link, zxid in ready.cuts:
+            world.cut_later(self, link, zxid)
         self.touches += ready.touches
         for link, session_id, timeout_ms in ready.revalidations:
             peer.revalidated(link, session_id, timeout_ms > 0)
@@ -376,6 +378,14 @@ class World:
             found = [entry for entry in entries[start:] if entry[0] <= last]
             size = max(2, self.chunk)
             peer.log_read(link, found[:size], len(found) <= size)
+
+        self.at(self.now + self._delay(), lambda: server.tell(answer))
+
+    def cut_later(self, server: Server, link: int, zxid: int) -> None:
+        def answer(peer: Peer) -> None:
+            kept = [entry for entry in server.disk.history if entry[0] <= zxid]
+            is_there = (kept[-1][0] if kept else 0) == zxid
+            peer.can_cut(link, is_there and len(kept) >= server.disk.in_snapshot)
 
         self.at(self.now + self._delay(), lambda: server.tell(answer))
 

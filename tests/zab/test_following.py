@@ -173,6 +173,69 @@ def test_truncation_reaches_the_disk_with_what_follows_it_in_one_step() -> None:
     assert lone.peer.history.proposed == 0x200000001
 
 
+def test_what_follows_a_truncation_waits_until_the_disk_has_said_that_it_can_cut() -> None:
+    lone = promised(2, epochs=(1, 1), last=0x100000005)
+    lone.can_cut = None
+    lone.receive(1, (TRUNC, 0x100000003), (PROPOSAL, 0x200000001, b"x"))
+    lone.receive(1, (COMMIT, 0x200000001), (NEWLEADER, make_zxid(2, 0)))
+    assert lone.disk == []
+    assert lone.readied("cuts") == [(1, 0x100000003)]
+    lone.peer.can_cut(1, True)
+    lone.take()
+    (ready,) = lone.disk
+    assert (ready.truncate, ready.append) == (0x100000003, [(0x200000001, b"x")])
+
+
+def test_a_history_that_cannot_be_cut_is_replaced_by_a_snapshot_of_the_same_leader() -> None:
+    lone = promised(2, epochs=(1, 1), last=0x100000005)
+    lone.can_cut = False
+    lone.receive(1, (TRUNC, 0x100000003), (NEWLEADER, make_zxid(2, 0)))
+    assert lone.standing.leader == 3, "no election"
+    assert lone.readied("close") == [1]
+    assert lone.readied("dial") == [3, 3]
+    lone.link(2, 3)
+    lone.receive(2, (LEADERINFO, make_zxid(2, 0), VERSION))
+    packet = lone.said[-1][1]
+    assert (packet.type, packet.zxid, packet.data) == (packets.ACKEPOCH, -1, pack(">i", -1)), "no promise, no history"
+    lone.peer.receive_snap(2, QuorumPacket(packets.SNAP, 0x100000003, None, None), "the tree")
+    lone.receive(2, (NEWLEADER, make_zxid(2, 0)))
+    (ready,) = [ready for ready in lone.disk if ready.restore]
+    assert (ready.restore, ready.truncate, ready.epochs) == ("the tree", -1, (2, 2))
+    assert lone.peer.history.proposed == 0x100000003
+
+
+@pytest.mark.parametrize("op", [DIFF, TRUNC])
+def test_a_leader_that_sends_no_snapshot_then_is_left(op: int) -> None:
+    lone = promised(2, epochs=(1, 1), last=0x100000005)
+    lone.can_cut = False
+    lone.receive(1, (TRUNC, 0x100000003))
+    lone.link(2, 3)
+    lone.receive(2, (LEADERINFO, make_zxid(2, 0), VERSION), (op, 0x100000003))
+    assert lone.standing.role == LOOKING
+
+
+def test_a_later_reign_of_that_leader_gets_the_whole_promise() -> None:
+    lone = promised(2, epochs=(1, 1), last=0x100000005)
+    lone.can_cut = False
+    lone.receive(1, (TRUNC, 0x100000003))
+    lone.link(2, 3)
+    lone.receive(2, (LEADERINFO, make_zxid(3, 0), VERSION))
+    lone.sync()
+    packet = lone.said[-1][1]
+    assert (packet.type, packet.zxid, packet.data) == (packets.ACKEPOCH, 0x100000005, pack(">i", 1))
+
+
+def test_word_on_a_cut_comes_too_late_when_the_link_has_ended() -> None:
+    lone = promised(2, epochs=(1, 1), last=0x100000005)
+    lone.can_cut = None
+    lone.receive(1, (TRUNC, 0x100000003), (NEWLEADER, make_zxid(2, 0)))
+    lone.peer.link_down(1)
+    lone.peer.can_cut(1, False)
+    lone.take()
+    assert lone.standing.role == LOOKING
+    assert lone.readied("dial") == [3]
+
+
 @pytest.mark.parametrize("zxid", [-1, 0x100000005, 0x100000006])
 def test_truncation_that_cuts_nothing_breaks_the_protocol(zxid: int) -> None:
     lone = promised(2, epochs=(1, 1), last=0x100000005)

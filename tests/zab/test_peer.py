@@ -153,6 +153,7 @@ def test_part_of_a_batch_can_be_committed() -> None:
         ("dial", [1]),
         ("close", [1]),
         ("reads", [(1, 2, 3)]),
+        ("cuts", [(1, 2)]),
         ("requests", ["a request"]),
         ("touches", [(1, 1)]),
         ("revalidations", [(1, 2, 3)]),

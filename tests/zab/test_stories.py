@@ -63,6 +63,34 @@ def test_leader_that_dies_while_it_makes_its_reign_takes_nothing_with_it(after_m
     assert len(two.tree) == 5
 
 
+@pytest.mark.parametrize("is_observer", [False, True])
+def test_a_snapshot_of_what_was_never_committed_is_replaced_by_one_of_the_leader(is_observer: bool) -> None:
+    """A leader died before its reign began, and one server had got its tail as a snapshot, with nothing older."""
+    world, servers = begin(voters=3 if is_observer else 5, observers=1 if is_observer else 0)
+    last = servers[-1] if is_observer else servers[0]
+    write(world, 3)
+    for server in servers:
+        server.crash()
+    last.disk.restore((*last.disk.history, (0x100000004, b"a tail"), (0x100000005, b"a tail")))
+    last.disk.accepted = last.disk.current = 2
+    others = [server for server in servers if server is not last]
+    for server in others:
+        server.start()
+    world.run_until(lambda: all(server.is_serving for server in others))
+    last.start()
+    world.run_until(world.has_converged)
+    world.check_trees()
+    assert len(last.tree) == 3
+    write(world, 1)
+    for server in servers:
+        server.crash()
+    for server in servers:
+        server.start()
+    world.run_until(world.has_converged)
+    world.check_trees()
+    assert len(last.tree) == 4
+
+
 def test_leader_that_cannot_go_on_says_so_and_another_one_leads() -> None:
     world, servers = begin()
     leader = world.leader()

@@ -78,6 +78,8 @@ class Disk:
         self._wake_sync = trio.Event()
         # A member's Readies that wait for the thread, the first one perhaps at work; then all others queue up here.
         self._queue: deque[Ready] = deque()
+        # Questions of `Ready.cuts`; all disk work before them is done, and there is none before they are answered.
+        self._cuts: deque[tuple[int, int]] = deque()
         #: A snapshot is due, once there is a tree that is known to be committed.
         self.owes_snapshot = False
         # The snapshot being written in slices, and the one that only has to be made durable.
@@ -131,11 +133,20 @@ class Disk:
             self._queue.append(ready)
             self._wake_sync.set()
 
+    def ask_cut(self, link: int, zxid: int) -> None:
+        """Can the history be cut there? The answer comes in a later turn, for logs have to be read."""
+        self._cuts.append((link, zxid))
+        self._wake_sync.set()
+
     async def sync_slowly(self, finish_turn: Callable[[], None]) -> None:
         """Write and sync in a thread whatever `carry_out` leaves, for ever; `finish_turn` goes on with its outcome."""
         while True:
             await self._wake_sync.wait()
             self._wake_sync = trio.Event()
+            while self._cuts:
+                link, zxid = self._cuts.popleft()
+                self.replica.can_cut(link, await trio.to_thread.run_sync(self.store.can_cut, zxid))
+                finish_turn()
             token, self._token = self._token, -1
             if token < 0:
                 while self._queue:

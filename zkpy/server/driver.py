@@ -118,6 +118,8 @@ class Driver:
             if peers is not None:
                 # Before the disk, so that the disks of all members work at the same time.
                 peers.carry_out(ready)
+                for link, zxid in ready.cuts:
+                    self.disk.ask_cut(link, zxid)
             if ready.has_disk_work:
                 # Whoever has their answers already need not wait for the disk, and says the next thing meanwhile.
                 self.hub.flush(replica.keeper.take_answered())

@@ -138,14 +138,19 @@ def written_size(path: Path) -> int:
         os.close(fd)
 
 
+def holds(log_dir: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> bool:
+    """Does the log have this txn? Raises DamagedLog."""
+    paths = [path for begins, path in list_files(log_dir, "log") if begins <= zxid]
+    return bool(paths) and any(found == zxid for found, _, _ in read_log(paths[-1], limit))
+
+
 def truncate(log_dir: Path, zxid: int, limit: int = DEFAULT_MAX_LENGTH) -> None:
     """Cut the history behind the txn `zxid`, which must be in it; durable when this returns.
 
     Snapshots are the caller's to deal with: one newer than `zxid` must not be loaded. Raises DamagedLog, and
     StorageError if no log has the txn (FileTxnLog.truncate).
     """
-    paths = [path for begins, path in list_files(log_dir, "log") if begins <= zxid]
-    if not paths or all(found != zxid for found, _, _ in read_log(paths[-1], limit)):
+    if not holds(log_dir, zxid, limit):
         raise StorageError(
             f"{log_dir}: no log holds txn {zxid:#x}, so the history cannot be cut behind it: logs have been deleted, or"
             " dataLogDir has been changed; empty the data directory to get everything from the leader"

@@ -141,6 +141,13 @@ class Store:
             sync_directory(directory)
         self._adopt(tree)
 
+    def can_cut(self, zxid: int) -> bool:
+        """Is there what `truncate` behind this txn needs: the txn itself, and a snapshot that is not newer?"""
+        whole = [found for found, _ in find_snapshots(self.snap_dir) if found <= zxid]
+        if zxid in (0, *whole):
+            return True
+        return bool(whole) and history.holds(self.log_dir, zxid, self.options.max_length)
+
     def truncate(self, zxid: int) -> bool:
         """Cut the history behind `zxid`, durably, and the tree if it is ahead: then True, and `tree` is another one.
 

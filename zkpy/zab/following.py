@@ -3,6 +3,7 @@
     DIALING      a link to the leader that the election named
     REGISTERED   FOLLOWERINFO or OBSERVERINFO is sent ─→ LEADERINFO: acceptedEpoch on disk, then ACKEPOCH
     PROMISED     ACKEPOCH is sent, or will be ─→ DIFF, TRUNC or SNAP
+    ASKING       TRUNC has come: can the disk do that? ─→ yes, or DIALING anew, to get SNAP; what comes meanwhile waits
     SYNCING      txns come, and are held ─→ NEWLEADER: all of it on disk, then currentEpoch, then ACK
     SYNCED       txns come, and are held ─→ UPTODATE: serve
     FOLLOWING    PROPOSAL ─→ log, sync, ACK; COMMIT ─→ apply; an observer gets INFORM, which is both
@@ -10,6 +11,10 @@
 Laws: nothing of a synchronization touches the disk or the tree before NEWLEADER, so a link that ends before that leaves
 no trace; and NEWLEADER is acknowledged only when the history and then currentEpoch are durable. What is held without
 its commit at NEWLEADER is logged after UPTODATE, and acknowledged like any proposal. Source: Learner, Follower.
+
+A history that cannot be cut is one that came as a snapshot and has more than the leader's, or one whose older files are
+gone. Apache's server exits then, at every start. This one says ACKEPOCH as if it had no history at all, which makes no
+promise and gets SNAP, from Apache's leaders too.
 """
 
 from collections import deque
@@ -33,9 +38,13 @@ if TYPE_CHECKING:
 DIALING: Final = 0
 REGISTERED: Final = 1
 PROMISED: Final = 2
-SYNCING: Final = 3
-SYNCED: Final = 4
-ACTIVE: Final = 5
+ASKING: Final = 3
+SYNCING: Final = 4
+SYNCED: Final = 5
+ACTIVE: Final = 6
+
+#: The end of no history: who says this gets a snapshot.
+NOWHERE: Final = -1
 
 _INT: Final = Struct(">i")
 
@@ -54,7 +63,9 @@ class Learning(Role):
         "_start_ms",
         "_token",
         "_unacked",
+        "_uncut_epoch",
         "_undecided",
+        "_waiting",
         "epoch",
         "leader",
         "link",
@@ -78,6 +89,10 @@ class Learning(Role):
         # ... and the txns that follow, of which the first so many are committed.
         self._held: list[Entry] = []
         self._decided = 0
+        # ASKING: what has come behind TRUNC.
+        self._waiting: list[QuorumPacket] = []
+        # The reign into which the history could not be cut: to its leader it does not exist.
+        self._uncut_epoch = -1
         # The Ready that makes all of it durable, currentEpoch last.
         self._token = 0
         # ACTIVE: proposed here and not acknowledged yet; and not committed yet.
@@ -150,6 +165,8 @@ class Learning(Role):
         try:
             if self.phase == ACTIVE:
                 self._follow(received)
+            elif self.phase == ASKING:
+                self._waiting += received
             else:
                 self._learn(received)
         except ProtocolError as error:
@@ -181,6 +198,9 @@ class Learning(Role):
             if self.phase == ACTIVE:
                 self._follow(received[at + 1 :])
                 return
+            if self.phase == ASKING:
+                self._waiting = received[at + 1 :]
+                return
 
     def on_leader_info(self, packet: QuorumPacket) -> None:
         """LEADERINFO: the epoch to come. Whoever acknowledges it follows no older leader any more."""
@@ -198,22 +218,49 @@ class Learning(Role):
         current = peer.current_epoch if self.epoch > peer.accepted_epoch else -1
         if self.epoch > peer.accepted_epoch:
             peer.accept_epoch(self.epoch)
-        peer.hold(self.link, encode(packets.ACKEPOCH, peer.history.proposed, _INT.pack(current)))
+        last = NOWHERE if self.epoch == self._uncut_epoch else peer.history.proposed
+        peer.hold(self.link, encode(packets.ACKEPOCH, last, _INT.pack(current)))
         self.phase = PROMISED
 
     def on_diff(self, packet: QuorumPacket) -> None:
         """DIFF: this history goes on as the leader's does; its zxid says nothing to rely on."""
+        self._expect_history(packet)
         self.phase = SYNCING
 
     def on_trunc(self, packet: QuorumPacket) -> None:
         """TRUNC: the leader does not have what is behind this txn."""
+        self._expect_history(packet)
         if not 0 <= packet.zxid < self.peer.history.proposed:
             raise ProtocolError(
                 f"TRUNC to {zxid_text(packet.zxid)}, {zxid_text(self.peer.history.proposed)} is the last"
             )
         self._is_cut = True
         self._base = self.reached = packet.zxid
-        self.phase = SYNCING
+        self.peer.out.cuts.append((self.link, packet.zxid))
+        self.phase = ASKING
+
+    def can_cut(self, link: int, is_possible: bool) -> None:
+        if link != self.link or self.phase != ASKING:
+            return
+        received, self._waiting = self._waiting, []
+        if is_possible:
+            self.phase = SYNCING
+            self.receive(link, received)
+            return
+        peer = self.peer
+        peer.note("warning", "history cannot be cut: asking for a snapshot", behind=zxid_text(self._base))
+        self._uncut_epoch = self.epoch
+        self._is_cut = False
+        self._base = self.reached = peer.history.proposed
+        peer.out.close.append(link)
+        self.link = 0
+        self.phase = DIALING
+        self._start_ms = peer.now_ms
+        peer.out.dial.append(self.leader)
+
+    def _expect_history(self, packet: QuorumPacket) -> None:
+        if self.epoch == self._uncut_epoch:
+            raise ProtocolError(f"{_name(packet)} for a history that does not exist")
 
     def on_proposal(self, packet: QuorumPacket) -> None:
         """PROPOSAL before UPTODATE: held until its commit and NEWLEADER have come, or UPTODATE."""

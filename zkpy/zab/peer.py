@@ -228,6 +228,10 @@ class Peer:
         """
         self.role.log_read(link, entries, is_end)
 
+    def can_cut(self, link: int, is_possible: bool) -> None:
+        """The answer to one of `Ready.cuts`: could `Ready.truncate` of this zxid be carried out?"""
+        self.role.can_cut(link, is_possible)
+
     # --- the Keeper ----------------------------------------------------------------------------------------------
 
     def propose(self, entries: list[Entry]) -> None:

@@ -11,6 +11,7 @@
      9 notify       ┘       election port: the newest word for a peer, which replaces an older one not sent yet
     10 dial, close    links to make → `Peer.link_up` or `Peer.dial_failed`; links to end
     11 reads          parts of the log to read for learners that are behind → `Peer.log_read`
+       cuts           can the history be cut there? → `Peer.can_cut`
     12 requests, touches, revalidations, revalidated, syncs, pinged      for the Keeper
     13 notes          lines for the log
 
@@ -80,6 +81,7 @@ class Ready:
         "append",
         "close",
         "committed",
+        "cuts",
         "dial",
         "epochs",
         "held",
@@ -132,6 +134,9 @@ class Ready:
         #: (link, first, last): the txns from `first` on, and up to `last`, that the log holds.
         self.reads: list[tuple[int, int, int]] = []
 
+        #: Learning: (link, zxid): a leader wants the history cut behind this txn; can the disk do that?
+        self.cuts: list[tuple[int, int]] = []
+
         #: Leading: what learners forward, in order.
         self.requests: list[LearnerRequest] = []
         #: Leading: (session id, timeout in ms) of every session that learners have heard of since their last word.
@@ -166,6 +171,7 @@ class Ready:
             or self.dial
             or self.close
             or self.reads
+            or self.cuts
             or self.requests
             or self.touches
             or self.revalidations

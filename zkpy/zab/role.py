@@ -65,6 +65,9 @@ class Role:
     def log_read(self, link: int, entries: list[Entry] | None, is_end: bool) -> None:
         pass
 
+    def can_cut(self, link: int, is_possible: bool) -> None:
+        pass
+
     def resign(self, why: str) -> None:
         pass
 
