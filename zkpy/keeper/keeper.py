@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jute import JuteError
 from zkpy.keeper import commands, connection, handshake, replies
-from zkpy.keeper.auth import AclRules, permits
+from zkpy.keeper.auth import AclRules, Identities, permits
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.expiry import ExpiryQueue
 from zkpy.keeper.host import Host
@@ -25,7 +25,7 @@ from zkpy.keeper.member import Membership
 from zkpy.keeper.outstanding import Outstanding
 from zkpy.keeper.prepare import CLIENT_WRITES, Preparer
 from zkpy.keeper.readonly import ReadOnly
-from zkpy.keeper.reads import READS, Reads
+from zkpy.keeper.reads import READS, Handler, Reads
 from zkpy.keeper.reaper import Reaper
 from zkpy.keeper.requests import Refusal, Request
 from zkpy.keeper.sessions import LiveSessions, Session
@@ -38,9 +38,12 @@ from zkpy.proto.errors import ProtocolError
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.zxid import zxid_text
 from zkpy.tree.datatree import Change, DataTree, Result
+from zkpy.tree.prepared import PreparedCreate, PreparedSet
 from zkpy.tree.watches import Watches
 
 _HEADER: Final = Struct(">ii")
+#: The same behind a frame's length.
+_WHOLE_HEADER: Final = Struct(">4xii")
 _INT: Final = Struct(">i")
 _WRITE_NAMES: Final = {
     opcodes.CREATE: "CREA",
@@ -207,6 +210,10 @@ class Keeper:
         if client.closing or client.phase == connection.CLOSED:
             return
         self.statistics.bytes_received += len(data)
+        framer = client.framer
+        if client.phase == connection.OPEN and framer.is_whole(data) and not client.backlog:
+            self._take_one(client, data)
+            return
         if client.phase == connection.NEW and client.head is not None:
             head = client.head = client.head + data
             if len(head) < 4:
@@ -217,7 +224,6 @@ class Keeper:
                 return
             client.head = None
             data = head
-        framer = client.framer
         try:
             frames = framer.feed(data)
         except ProtocolError as error:
@@ -228,8 +234,6 @@ class Keeper:
                 client.backlog += frames
                 if client.phase == connection.ATTACHING and len(client.backlog) > BACKLOG_LIMIT:
                     self.drop(client, f"more than {BACKLOG_LIMIT} requests before it has its session")
-            elif len(frames) == 1 and client.phase == connection.OPEN:
-                self._take_chunk(client, frames)
             else:
                 self._take_frames(client, frames)
         if framer.error is not None and not client.closing:
@@ -286,11 +290,36 @@ class Keeper:
                 return
             at += self._take_chunk(client, frames[at : at + _CHUNK] if at or len(frames) > _CHUNK else frames)
 
+    def _take_one(self, client: Connection, packet: bytes) -> None:
+        """Take the usual packet of a client that waits for each answer: one frame, with its length."""
+        session = client.session
+        if len(packet) >= _WHOLE_HEADER.size and session is not None and not session.is_closing:
+            xid, op = _WHOLE_HEADER.unpack_from(packet)
+            read = self.read_handlers.get(op) if not client.waiting else None
+            if (read is not None or op in self.write_ops) and not self.settings.enforce_auth_schemes:
+                self.statistics.packets_received += 1
+                client.received += 1
+                if self.now_ms >= client.touch_again_ms:
+                    self._touch(client)
+                if read is None:
+                    self._write(client, xid, op, packet[4:])
+                    return
+                self._prompt_reads += 1
+                handler, name = read
+                if op == opcodes.PING:
+                    xid = opcodes.XID_PING
+                client.out.append(self._read(client, handler, xid, packet[4:], client.identities))
+                client.answered(xid, name, 0, 1, self.now_ms, self.tree.last_zxid)
+                if not client.is_dirty:
+                    client.is_dirty = True
+                    self.dirty.append(client)
+                return
+        self._take_chunk(client, [packet[4:]])
+
     def _take_chunk(self, client: Connection, frames: list[bytes]) -> int:
         """How many of `frames` were taken: all, but for large answers."""
         waiting = client.waiting
         out = client.out
-        tree = self.tree
         reads = self.read_handlers
         answered = taken = silent = 0
         xid = op = 0
@@ -320,16 +349,10 @@ class Keeper:
                 handler, name = read
                 if op == opcodes.PING:
                     xid = opcodes.XID_PING
-                try:
-                    body = handler(self.reads, client, frame, client.identities)
-                except Refusal as refusal:
-                    out.append(replies.error_reply(xid, tree.last_zxid, refusal.code))
-                except JuteError:
-                    out.append(replies.error_reply(xid, tree.last_zxid, errors.MARSHALLINGERROR))
-                else:
-                    out.append(replies.reply(xid, tree.last_zxid, body))
-                    if len(body) >= _LARGE:
-                        break
+                packet = self._read(client, handler, xid, frame, client.identities)
+                out.append(packet)
+                if len(packet) >= _LARGE:
+                    break
             elif op in self.write_ops:
                 self._write(client, xid, op, frame)
                 if client.closing:
@@ -361,6 +384,16 @@ class Keeper:
             client.is_dirty = True
             self.dirty.append(client)
         return taken
+
+    def _read(self, client: Connection, handler: Handler, xid: int, frame: bytes, identities: Identities) -> bytes:
+        """The answer to a read, from the tree as it is now."""
+        zxid = self.tree.last_zxid
+        try:
+            return replies.reply(xid, zxid, handler(self.reads, client, frame, identities))
+        except Refusal as refusal:
+            return replies.error_reply(xid, zxid, refusal.code)
+        except JuteError:
+            return replies.error_reply(xid, zxid, errors.MARSHALLINGERROR)
 
     def _touch(self, client: Connection) -> None:
         """Its client was heard of; until `touch_again_ms` hearing more of it would not change the deadline."""
@@ -396,6 +429,7 @@ class Keeper:
                 self._release(request)
             if not client.waiting:
                 client.out.append(replies.error_reply(xid, self.tree.last_zxid, request.error))
+                self.mark(client)
                 return
         client.waiting.append(request)
 
@@ -458,11 +492,25 @@ class Keeper:
             if client.phase == connection.CLOSED or client.closing:
                 client = None
             else:
+                waiting = client.waiting
                 # Reads ahead of this write that `OUT_LIMIT` held back must not see what it does.
-                while client.waiting[0] is not request:
-                    self._answer_late(client, client.waiting.popleft())
+                while waiting[0] is not request:
+                    self._answer_late(client, waiting.popleft())
+                waiting.popleft()
         tree.tracks_changes = is_watched = bool(watches.data or watches.child)
-        result = tree.apply(request, request.txn, request.digest, request.made)
+        txn = request.txn
+        packet = None
+        result = None
+        if type(txn) is PreparedSet:
+            packet = replies.stat_reply(request.cxid, request.zxid, tree.put(txn, request.digest), tree.extended_types)
+        elif type(txn) is PreparedCreate:
+            node = tree.add(txn, request.digest)
+            if request.op == opcodes.CREATE:
+                packet = replies.path_reply(request.cxid, request.zxid, txn.path or "")
+            else:
+                packet = replies.path_reply(request.cxid, request.zxid, txn.path or "", node.stat(tree.extended_types))
+        else:
+            result = tree.apply(request, txn, request.digest, request.made)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
         if self.large_bytes:
@@ -471,9 +519,18 @@ class Keeper:
         if request.type == opcodes.CLOSE_SESSION:
             ended = self.sessions.close(request.client_id)
         if client is not None:
-            client.waiting.popleft()
-            self._answer_write(client, request, request.type, result, latency_ms)
-            if client.waiting:
+            if result is not None:
+                packet = self._packet_of(client, request, result)
+            if packet is not None:
+                client.out.append(packet)
+                name = _WRITE_NAMES[request.op] if request.type != opcodes.ERROR else "NA"
+                client.answered(request.cxid, name, latency_ms, 1, self.now_ms, tree.last_zxid)
+                if not client.is_dirty:
+                    client.is_dirty = True
+                    self.dirty.append(client)
+                if request.type == opcodes.CLOSE_SESSION:
+                    self.close(client)
+            if waiting:
                 self.answer_waiting(client)
         if ended is not None and ended.connection is not None:
             if client is None:  # it expired: whoever was silent for so long is not waited for
@@ -494,31 +551,18 @@ class Keeper:
                         if not watcher.is_dirty:
                             self.mark(watcher)
 
-    def _answer_write(self, client: Connection, request: Request, type_: int, result: Result, latency_ms: int) -> None:
+    def _packet_of(self, client: Connection, request: Request, result: Result) -> bytes | None:
+        """The answer to a write that led to this, or None: then the connection is closed without one."""
         zxid = self.tree.last_zxid
-        if type_ == opcodes.SET_DATA and result.stat is not None:
-            packet = replies.reply(request.cxid, zxid, result.stat)
-        elif type_ == opcodes.CREATE and not result.err:
-            packet = replies.path_reply(request.cxid, zxid, result.path or "")
-        elif result.err:
-            if result.err == errors.SESSIONMOVED:
-                self.close(client)  # without a word: the session goes on elsewhere
-                return
-            if type_ == opcodes.MULTI:
-                packet = replies.reply(request.cxid, zxid, replies.write_body(type_, result))
-            else:
-                packet = replies.error_reply(request.cxid, zxid, result.err)
-        elif type_ == opcodes.CREATE_SESSION:
-            packet = handshake.welcome(client)
-        else:
-            packet = replies.reply(request.cxid, zxid, replies.write_body(type_, result))
-        client.out.append(packet)
-        name = _WRITE_NAMES[request.op] if type_ != opcodes.ERROR else "NA"
-        client.answered(request.cxid, name, latency_ms, 1, self.now_ms, self.tree.last_zxid)
-        if type_ == opcodes.CLOSE_SESSION:
-            self.close(client)
-        elif not client.is_dirty:
-            self.mark(client)
+        type_ = request.type
+        if result.err == errors.SESSIONMOVED:
+            self.close(client)  # without a word: the session goes on elsewhere
+            return None
+        if result.err and type_ != opcodes.MULTI:
+            return replies.error_reply(request.cxid, zxid, result.err)
+        if type_ == opcodes.CREATE_SESSION:
+            return handshake.welcome(client)
+        return replies.reply(request.cxid, zxid, replies.write_body(type_, result))
 
     def _release(self, request: Request) -> None:
         """A large request is done with (largeRequestMaxBytes)."""
@@ -538,20 +582,13 @@ class Keeper:
 
     def _answer_late(self, client: Connection, request: Request) -> int:
         """Answer a request that had to wait for a write of its own session; how many bytes that made."""
-        zxid = self.tree.last_zxid
         name = "NA"
-        code = request.error
-        body = b""
-        if not code:
-            handler, name = READS[request.op]
-            try:
-                body = handler(self.reads, client, request.frame, request.identities)
-            except Refusal as refusal:
-                code = refusal.code
-            except JuteError:
-                code = errors.MARSHALLINGERROR
         xid = opcodes.XID_PING if request.op == opcodes.PING else request.cxid
-        packet = replies.error_reply(xid, zxid, code) if code else replies.reply(xid, zxid, body)
+        if request.error:
+            packet = replies.error_reply(xid, self.tree.last_zxid, request.error)
+        else:
+            handler, name = READS[request.op]
+            packet = self._read(client, handler, xid, request.frame, request.identities)
         client.out.append(packet)
         latency_ms = self.now_ms - request.received_ms
         self.statistics.add_latency(latency_ms)

@@ -2,8 +2,9 @@
 
 A write is judged when it arrives, against the changes before it that are decided but not applied yet. A `Shadow` is
 one znode in that future; it exists from the first proposed change of the path until the last one is applied. A znode
-that is only proposed to be created stands there itself, and goes into the tree when its txn is applied. The digest runs
-ahead in the same way, because each txn carries the digest of the tree *after* it.
+that is only proposed to be created stands there itself, and goes into the tree when its txn is applied; and where a
+setData is all that is proposed, its txn stands there until somebody asks for more. The digest runs ahead in the same
+way, because each txn carries the digest of the tree *after* it.
 Source: PrepRequestProcessor (ChangeRecord, outstandingChanges), ClickHouse Keeper's deltas.
 """
 
@@ -12,7 +13,8 @@ from typing import Final
 
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.digest import EXCLUDED, MASK, node_digest
+from zkpy.tree.digest import EXCLUDED, MASK, head_digest, node_digest, tail_digest
+from zkpy.tree.prepared import PreparedSet
 from zkpy.tree.znode import ZNode
 
 #: The root's path here. It has two in the tree; with a shadow under each, one would not know of the other's changes.
@@ -32,6 +34,7 @@ class Shadow:
         "data",
         "digest",
         "exists",
+        "head",
         "mtime",
         "mzxid",
         "owner",
@@ -56,6 +59,8 @@ class Shadow:
         self.pzxid = node.pzxid
         self.children = children
         self.digest = digest
+        # Its `head_digest`, where that was worked out for the data it has.
+        self.head = -1
 
     def copy(self) -> "Shadow":
         """An independent copy, for the undo list of a multi."""
@@ -72,22 +77,25 @@ class Outstanding:
 
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
-        self.shadows: dict[str, Shadow | ZNode] = {}
+        self.shadows: dict[str, Shadow | ZNode | PreparedSet] = {}
         # (zxid, path) per change, oldest first: what `applied` walks through
         self.changes: deque[tuple[int, str]] = deque()
         # the tree digest after everything proposed
         self.digest = tree.digest
         # while a multi is prepared: what to put back if it fails, newest last
-        self._undo: list[tuple[str, Shadow | ZNode | None]] | None = None
+        self._undo: list[tuple[str, Shadow | ZNode | PreparedSet | None]] | None = None
 
     def find(self, path: str) -> Shadow | ZNode | None:
         """The node at `path` as it will be, to look at only; None if it will not exist."""
         shadow = self.shadows.get(path)
         if shadow is None:
             return self._tree.nodes.get(path)
-        if type(shadow) is Shadow and not shadow.exists:
-            return None
-        return shadow
+        if type(shadow) is ZNode:
+            return shadow
+        if type(shadow) is PreparedSet:
+            shadow = self._shadow_of(path, shadow)
+        assert type(shadow) is Shadow
+        return shadow if shadow.exists else None
 
     def child_count(self, found: Shadow | ZNode) -> int:
         """How many children a node that `find` gave will have."""
@@ -100,6 +108,8 @@ class Outstanding:
         """The shadow of an existing node, to be changed by txn `zxid`; call `changed` afterwards."""
         shadow = self.shadows.get(path)
         self.changes.append((zxid, path))
+        if type(shadow) is PreparedSet:
+            shadow = self._shadow_of(path, shadow)
         if type(shadow) is Shadow:
             if self._undo is not None:
                 self._undo.append((path, shadow.copy()))
@@ -113,12 +123,35 @@ class Outstanding:
         self.shadows[path] = shadow
         return shadow
 
+    def _shadow_of(self, path: str, txn: PreparedSet) -> Shadow:
+        """The shadow of a node of which nothing is proposed but this setData; from now on it stands there."""
+        node = self._tree.nodes[path]
+        shadow = Shadow(txn.zxid, node, len(node.children) if node.children else 0, txn.digest)
+        shadow.data = txn.data
+        shadow.version = txn.version
+        shadow.mtime = txn.mtime
+        shadow.mzxid = txn.zxid
+        self.shadows[path] = shadow
+        return shadow
+
     def changed(self, path: str, shadow: Shadow) -> None:
         """Bring the digest up to date after a change of `shadow`'s fields."""
         if self._tree.digest_enabled and not path.startswith(EXCLUDED):
             digest = node_digest(path, shadow)
             self.digest = self.digest - shadow.digest + digest & MASK
             shadow.digest = digest
+
+    def add_child(self, shadow: Shadow, path: str, cversion: int, zxid: int) -> None:
+        """The node of `shadow` gets one more child: `change` and `changed` for the usual create."""
+        self.changes.append((zxid, path))
+        shadow.zxid = shadow.pzxid = zxid
+        shadow.cversion = cversion
+        shadow.children += 1
+        if shadow.head < 0:
+            shadow.head = head_digest(path, shadow.data)
+        digest = tail_digest(shadow.head, shadow)
+        self.digest = self.digest - shadow.digest + digest & MASK
+        shadow.digest = digest
 
     def add(self, path: str, node: ZNode, zxid: int) -> None:
         """`node` will be created at `path`; until then it is not to be changed."""
@@ -171,20 +204,22 @@ class Outstanding:
             return
         if changes[-1][0] <= zxid:  # all that was proposed
             for path, shadow in shadows.items():
-                self._settle(path, shadow)
+                if type(shadow) is Shadow:
+                    self._settle(path, shadow)
             shadows.clear()
             changes.clear()
             return
         while changes[0][0] <= zxid:
             path = changes.popleft()[1]
             last = shadows.get(path)
-            if last is not None and (last.zxid if type(last) is Shadow else last.czxid) <= zxid:
+            if last is not None and (last.czxid if isinstance(last, ZNode) else last.zxid) <= zxid:
                 del shadows[path]
-                self._settle(path, last)
+                if type(last) is Shadow:
+                    self._settle(path, last)
 
-    def _settle(self, path: str, shadow: Shadow | ZNode) -> None:
+    def _settle(self, path: str, shadow: Shadow) -> None:
         """The node is as its shadow was: its digest was worked out once, when the txn was prepared."""
-        if type(shadow) is Shadow and shadow.exists and self._tree.digest_enabled:
+        if shadow.exists and self._tree.digest_enabled:
             self._tree.nodes[path].digest = shadow.digest
 
     def ephemerals_of(self, session_id: int) -> list[str]:

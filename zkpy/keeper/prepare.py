@@ -9,11 +9,12 @@ from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Final
+from zlib import crc32
 
 from jute import JuteError
 from zkpy.keeper.auth import AclRules, Identities, permits
 from zkpy.keeper.multis import decode_multi
-from zkpy.keeper.outstanding import ROOT, Outstanding
+from zkpy.keeper.outstanding import ROOT, Outstanding, Shadow
 from zkpy.keeper.requests import Refusal, Request, Undecodable
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
@@ -42,8 +43,10 @@ from zkpy.proto.records import (
 )
 from zkpy.tree import quota
 from zkpy.tree.acl import Acl
-from zkpy.tree.datatree import PROTECTED_PATHS, DataTree, PreparedMulti
+from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
+from zkpy.tree.digest import FIELDS, MASK
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
+from zkpy.tree.prepared import PreparedCreate, PreparedMulti, PreparedSet
 from zkpy.tree.txns import TXN_HEADER, encode_txn
 from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
 
@@ -60,6 +63,12 @@ _INT: Final = Struct(">i")
 #: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
 _CREATE_TAIL: Final = Struct(">?iiQ")
 _SET_DATA_TAIL: Final = Struct(">iiQ")
+#: The version after which they begin anew, below zero.
+_LAST_VERSION: Final = 0x7FFFFFFF
+#: What the root is called, by clients and in the tree.
+_ROOTS: Final = ("/", "")
+#: Where the nodes are that no digest covers and that quotas are kept in.
+_SYSTEM: Final = "/zookeeper"
 
 
 class Preparer:
@@ -130,10 +139,14 @@ class Preparer:
         except StructError:
             acl = None
         if acl is not None:
-            path = str(frame[12:path_end], "utf-8", "replace")
+            encoded = frame[12:path_end]
+            data = frame[path_end + 4 : data_end]
             flags = _INT.unpack_from(frame, len(frame) - 4)[0]
-            txn = self._create(request, request.op, path, frame[path_end + 4 : data_end], acl, flags, -1)
-            if type(txn) is CreateTxn:
+            txn = self._prepare_create(request, encoded, data, acl, flags)
+            if txn is None:
+                path = str(encoded, "utf-8", "replace")
+                txn = self._create(request, request.op, path, data, acl, flags, -1)
+            if isinstance(txn, CreateTxn):
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
                 if flags in _SEQUENTIAL:
@@ -177,20 +190,120 @@ class Preparer:
             path_end = 12 + _INT.unpack_from(frame, 8)[0]
             size = _INT.unpack_from(frame, path_end)[0]
             data_end = path_end + 4 + size
-            version = _INT.unpack_from(frame, data_end)[0]
-            path = str(frame[12:path_end], "utf-8")
+            expected = _INT.unpack_from(frame, data_end)[0]
+            encoded = frame[12:path_end]
+            path = str(encoded, "utf-8")
         except (StructError, UnicodeDecodeError):
             size = path_end = -1
         if size < 0 or path_end < 12:
             body = SetDataRequest.decode(frame, 8)[0]
             return self._set_data(request, body.path, body.data, body.version)
-        txn = self._set_data(request, path, frame[path_end + 4 : data_end], version)
+        data = frame[path_end + 4 : data_end]
+        txn = self._prepare_set(request, path, encoded, data, expected) or self._set_data(request, path, data, expected)
         request.entry = (
             TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
             + frame[8:data_end]
             + _SET_DATA_TAIL.pack(txn.version, DIGEST_VERSION, self.outstanding.digest)
         )
         return txn
+
+    # --- the usual setData and create, in one piece: None, and nothing done, where anything is not as usual --------
+
+    def _prepare_set(
+        self, request: Request, path: str, encoded: bytes, data: bytes, expected: int
+    ) -> PreparedSet | None:
+        outstanding = self.outstanding
+        tree = self.tree
+        node = tree.nodes.get(path)
+        session = self.sessions.by_id.get(request.client_id)
+        if (
+            node is None
+            or path in outstanding.shadows
+            or session is None
+            or session.is_closing
+            or not node.acl.world & opcodes.PERM_WRITE
+            or (expected != -1 and expected != node.version)
+            or node.version >= _LAST_VERSION
+            or node.digest < 0
+            or path in _ROOTS
+            or path.startswith(_SYSTEM)
+            or self._is_unusual
+        ):
+            return None
+        zxid = request.zxid
+        time_ms = request.time
+        version = node.version + 1
+        digest = crc32(
+            encoded
+            + data
+            + FIELDS.pack(
+                node.czxid, zxid, node.pzxid, node.ctime, time_ms, version, node.cversion, node.aversion, node.owner
+            )
+        )
+        txn = PreparedSet(path, data, version, time_ms, zxid, digest)
+        outstanding.shadows[path] = txn
+        outstanding.changes.append((zxid, path))
+        outstanding.digest = outstanding.digest - node.digest + digest & MASK
+        return txn
+
+    def _prepare_create(
+        self, request: Request, encoded: bytes, data: bytes, acl: Acl, flags: int
+    ) -> PreparedCreate | None:
+        session = self.sessions.by_id.get(request.client_id)
+        if (
+            not encoded.isascii()
+            or session is None
+            or session.is_closing
+            or not 0 <= flags <= opcodes.EPHEMERAL_SEQUENTIAL
+            or request.op == opcodes.CREATE_CONTAINER
+            or self._is_unusual
+        ):
+            return None
+        path = encoded.decode()
+        at = path.rfind("/")
+        if at < 0 or at == 1:  # no path, or "//x": the root's other name is no parent
+            return None
+        parent_path = path[:at]
+        outstanding = self.outstanding
+        shadows = outstanding.shadows
+        parent = shadows.get(parent_path)
+        if type(parent) is not Shadow:
+            known = self.tree.nodes.get(parent_path) if parent is None else None
+            if known is None or known.digest < 0:
+                return None
+            parent = Shadow(request.zxid, known, len(known.children) if known.children else 0, known.digest)
+        if flags in _SEQUENTIAL:
+            path = f"{path}{parent.cversion:010d}"
+            encoded = path.encode()
+        name = path[at + 1 :]
+        if (
+            not parent.exists
+            or parent.owner
+            or not parent.acl.world & opcodes.PERM_CREATE
+            or not 0 <= parent.cversion < _LAST_VERSION
+            or not is_plain_name(name)
+            or path.startswith(_SYSTEM)
+            or path in shadows
+            or path in self.tree.nodes
+        ):
+            return None
+        zxid = request.zxid
+        time_ms = request.time
+        ephemeral = flags in _EPHEMERAL
+        owner = request.client_id if ephemeral else 0
+        node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
+        node.digest = digest = crc32(encoded + data + FIELDS.pack(zxid, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner))
+        shadows[parent_path] = parent
+        outstanding.add_child(parent, parent_path, parent.cversion + 1, zxid)
+        shadows[path] = node
+        outstanding.changes.append((zxid, path))
+        outstanding.digest = outstanding.digest + digest & MASK
+        return PreparedCreate(path, data, acl, ephemeral, parent.cversion, parent_path, name, node)
+
+    @property
+    def _is_unusual(self) -> bool:
+        """Is there something in general that the quick way leaves out?"""
+        return not self.tree.digest_enabled or (self.settings.enforce_quota and bool(self.tree.quotas.paths))
 
     def _on_set_acl(self, request: Request) -> Any:
         body = SetACLRequest.decode(request.frame, 8)[0]

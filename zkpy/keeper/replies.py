@@ -14,9 +14,11 @@ from zkpy.proto.events import SYNC_CONNECTED
 from zkpy.proto.opcodes import XID_EVENT
 from zkpy.proto.records import WatcherEvent
 from zkpy.tree.datatree import Result
+from zkpy.tree.znode import ZNode, wrap_int
 
 _HEAD: Final = Struct(">iiqi")
 _STRING_HEAD: Final = Struct(">iiqii")
+_STAT_REPLY: Final = Struct(">iiqiqqqqiiiqiiq")
 _EVENT: Final = Struct(">iiqiiii")
 _CONNECT: Final = Struct(">iiiqi")
 _INT: Final = Struct(">i")
@@ -31,11 +33,35 @@ def reply(xid: int, zxid: int, body: bytes) -> bytes:
     return _HEAD.pack(16 + len(body), xid, zxid, 0) + body
 
 
-def path_reply(xid: int, zxid: int, path: str) -> bytes:
-    """A reply whose record is just a path (create)."""
+def stat_reply(xid: int, zxid: int, node: ZNode, extended: bool) -> bytes:
+    """A reply whose record is the stat of `node`: see `ZNode.stat`, which this is for the usual node."""
+    if node.owner:
+        return reply(xid, zxid, node.stat(extended))
+    children = len(node.children) if node.children else 0
+    return _STAT_REPLY.pack(
+        84,
+        xid,
+        zxid,
+        0,
+        node.czxid,
+        node.mzxid,
+        node.ctime,
+        node.mtime,
+        node.version,
+        wrap_int(2 * node.cversion - children),
+        node.aversion,
+        0,
+        len(node.data) if node.data else 0,
+        children,
+        node.pzxid,
+    )
+
+
+def path_reply(xid: int, zxid: int, path: str, stat: bytes = b"") -> bytes:
+    """A reply whose record is a path (create), or a path and a stat (create2)."""
     encoded = path.encode()
     size = len(encoded)
-    return _STRING_HEAD.pack(20 + size, xid, zxid, 0, size) + encoded
+    return _STRING_HEAD.pack(20 + size + len(stat), xid, zxid, 0, size) + encoded + stat
 
 
 def error_reply(xid: int, zxid: int, code: int) -> bytes:

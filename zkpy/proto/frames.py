@@ -40,6 +40,11 @@ class Framer:
         """How many bytes wait for the rest of their frame."""
         return len(self._held)
 
+    def is_whole(self, data: bytes) -> bool:
+        """Is `data` one frame with its length, and nothing held before it? Then it need not be fed."""
+        size = len(data)
+        return not self._held and size >= 4 and _LENGTH.unpack_from(data)[0] == size - 4 <= self.limit
+
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies of all frames that `data` completes, in order.
 
@@ -49,9 +54,6 @@ class Framer:
         if self.error is not None:
             raise self.error
         held = self._held
-        size = len(data)
-        if not held and size >= 4 and _LENGTH.unpack_from(data)[0] == size - 4 <= self.limit:
-            return [data[4:]]  # one whole frame: the usual packet
         if held:
             held += data
             if len(held) < self._need:

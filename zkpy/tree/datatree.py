@@ -31,6 +31,7 @@ from zkpy.proto.records import (
 from zkpy.tree import quota
 from zkpy.tree.acl import OPEN, READ_ONLY, Acl, intern
 from zkpy.tree.digest import EXCLUDED, MASK, node_digest
+from zkpy.tree.prepared import PreparedCreate, PreparedMulti, PreparedSet
 from zkpy.tree.sessions import SessionTable
 from zkpy.tree.znode import CONTAINER, CONTAINER_OWNER, TTL, TTL_MASK, VOID, ZNode, kind_of
 
@@ -62,16 +63,6 @@ class Result:
         self.path = path
         self.stat = stat
         self.results: list[Result] | None = None
-
-
-class PreparedMulti(MultiTxn):
-    """A multi that goes through, with the `records` that its parts hold as bytes: whoever prepared it has them."""
-
-    __slots__ = ("records",)
-
-    def __init__(self, txns: list[Txn], records: list[Any]) -> None:
-        super().__init__(txns)
-        self.records = records
 
 
 class DataTree:
@@ -157,6 +148,60 @@ class DataTree:
         if not zxid % DIGEST_LOG_INTERVAL:
             self.digest_log.append((zxid, self.digest))
         return result
+
+    def put(self, txn: PreparedSet, digest: int) -> ZNode:
+        """`apply` for a setData that cannot fail; the znode, as it is now. Not for what lies under /zookeeper."""
+        path = txn.path
+        assert path is not None
+        node = self.nodes[path]
+        data = txn.data
+        assert data is not None
+        added = len(data) - (len(node.data) if node.data else 0)
+        node.data = data
+        node.mtime = txn.mtime
+        node.mzxid = zxid = txn.zxid
+        node.version = txn.version
+        node.digest = txn.digest
+        node.reply = None
+        self.data_size += added
+        self.digest = digest
+        self.last_zxid = zxid
+        if not zxid % DIGEST_LOG_INTERVAL:
+            self.digest_log.append((zxid, digest))
+        if self.quotas.paths:
+            self._charge(path, added, 0)
+        if self.tracks_changes:
+            self.changes.append((DATA_CHANGED, path, node.acl, "", node.acl))
+        return node
+
+    def add(self, txn: PreparedCreate, digest: int) -> ZNode:
+        """`apply` for a create that cannot fail; the znode. Not for what lies under /zookeeper."""
+        path = txn.path
+        assert path is not None
+        node = txn.node
+        parent = self.nodes[txn.parent_path]
+        parent.cversion = txn.parent_c_version
+        parent.pzxid = zxid = node.czxid
+        parent.digest = -1
+        parent.reply = None
+        if parent.children is None:
+            parent.children = {txn.name: None}
+        else:
+            parent.children[txn.name] = None
+        self.nodes[path] = node
+        size = len(node.data) if node.data else 0
+        self.data_size += len(path) + size
+        self.digest = digest
+        self.last_zxid = zxid
+        if not zxid % DIGEST_LOG_INTERVAL:
+            self.digest_log.append((zxid, digest))
+        if node.owner:
+            self._enlist(path, node.owner)
+        if self.quotas.paths:
+            self._charge(path, size, 1)
+        if self.tracks_changes:
+            self.changes.append((CREATED, path, node.acl, txn.parent_path or "/", parent.acl))
+        return node
 
     def drop_ephemerals(self, session_id: int) -> None:
         """Delete the ephemerals of a session that is not in the table, without a txn (after recovery only)."""

@@ -14,7 +14,8 @@ VERSION: Final = 2
 MASK: Final = 0xFFFFFFFFFFFFFFFF
 EXCLUDED: Final = "/zookeeper/"
 
-_FIELDS: Final = Struct(">qqqqqiiiq")
+#: The numbers of a node as its digest has them: the fields of `Digestible` from czxid to owner.
+FIELDS: Final = Struct(">qqqqqiiiq")
 
 
 class Digestible(Protocol):
@@ -42,7 +43,7 @@ def node_digest(path: str, node: Digestible) -> int:
     return crc32(
         path.encode()
         + (node.data or b"")
-        + _FIELDS.pack(
+        + FIELDS.pack(
             node.czxid,
             node.mzxid,
             node.pzxid,
@@ -53,6 +54,29 @@ def node_digest(path: str, node: Digestible) -> int:
             node.aversion,
             node.owner,
         )
+    )
+
+
+def head_digest(path: str, data: bytes | None) -> int:
+    """The part of a node's digest that its path and data make: while they stay, `tail_digest` goes on from there."""
+    return crc32(path.encode() + (data or b""))
+
+
+def tail_digest(head: int, node: Digestible) -> int:
+    """`node_digest` of a node that counts, of which `head` is the `head_digest`."""
+    return crc32(
+        FIELDS.pack(
+            node.czxid,
+            node.mzxid,
+            node.pzxid,
+            node.ctime,
+            node.mtime,
+            node.version,
+            node.cversion,
+            node.aversion,
+            node.owner,
+        ),
+        head,
     )
 
 
