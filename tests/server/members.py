@@ -154,6 +154,8 @@ class Member:
             if ready.has_disk_work:
                 self.store.carry_out(ready)
                 peer.synced(ready.token)
+            for link, zxid in ready.cuts:
+                peer.can_cut(link, self.store.can_cut(zxid))
             if ready.pinged:
                 peer.pong([])
 
