@@ -208,6 +208,11 @@ def test_what_a_restart_loses_by_apaches_ways_is_lost_in_both(writer: str, tmp_p
 # What Apache says to zkpy's files.
 
 
+#: A session that closes while a snapshot is taken may be in it without its ephemerals, whoever takes the snapshot: it
+#: depends on the moment. Apache's server says so when it applies the closing txn again.
+_FUZZY = "while removing ephemeral for dead session"
+
+
 def test_apache_complains_no_more_about_zkpys_directory_than_about_its_own(tmp_path: Path) -> None:
     complaints = {}
     for writer in KINDS:
@@ -218,7 +223,7 @@ def test_apache_complains_no_more_about_zkpys_directory_than_about_its_own(tmp_p
         with exchange.serving("apache") as run:
             check_serves(run, served)
             complaints[writer] = set(run.complaints())
-    assert complaints["zkpy"] <= complaints["apache"]
+    assert {line for line in complaints["zkpy"] if _FUZZY not in line} <= complaints["apache"]
     assert any("standalone" in line for line in complaints["apache"])  # it does say something
 
 
