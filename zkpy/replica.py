@@ -36,6 +36,8 @@ class Replica:
         if self._is_member:
             keeper.membership = self.membership
             stand(keeper, LOOKING, False, 0)
+        else:
+            keeper.tree.is_fuzzy = False  # nobody has more than this disk
 
     def begin(self, now_ms: int, wall_ms: int) -> None:
         """A turn begins at these times (see `Keeper.begin`)."""

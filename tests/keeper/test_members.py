@@ -346,6 +346,29 @@ def test_tree_that_differs_from_the_leaders_is_noticed() -> None:
     assert noted.count("digests do not match") == 1
 
 
+def test_digest_of_a_tree_that_came_while_its_leader_went_on_says_nothing_until_it_is_served() -> None:
+    ensemble = Ensemble(followers=1)
+    ensemble.depose()
+    follower = ensemble.members[1]
+    follower.install_copy_of(ensemble.leader.tree)
+    follower.tree.is_fuzzy = True
+    header = TxnHeader(1, 1, make_zxid(1, 128), 0, opcodes.CREATE)
+    entry = encode_txn(header, CreateTxn("/a", b"", OPEN, False, 1), 0x666)
+    follower.wire.next().committed.append((header.zxid, entry))
+    ensemble.run()
+    assert "/a" in follower.tree.nodes
+    assert follower.keeper.statistics.digest_mismatches == 0
+    assert not follower.tree.digest_log
+    ensemble.leader.install_copy_of(follower.tree)
+    ensemble.elect(ensemble.leader)
+    client = follower.client()
+    assert client.set("/a", b"1").err == 0
+    ensemble.check()
+    follower.tree.digest ^= 1
+    client.set("/a", b"2")
+    assert follower.keeper.statistics.digest_mismatches == 1
+
+
 def test_client_that_has_seen_more_than_a_member_is_turned_away(ensemble: Ensemble) -> None:
     follower = ensemble.members[1]
     client = ensemble.leader.client()

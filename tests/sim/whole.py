@@ -81,6 +81,8 @@ def load_tree(image: Image, entries: list[Entry]) -> DataTree:
         header, txn, _ = decode_txn(entry)
         tree.apply(header, txn)
     tree.take_changes()
+    # Of one that came from a leader nobody knows when it was complete.
+    tree.is_fuzzy = isinstance(image, LabelledImage) or image.end_zxid > tree.last_zxid
     for session_id in tree.sessions.orphans():
         tree.drop_ephemerals(session_id)
     return tree
@@ -98,8 +100,6 @@ class Whole:
         # until the tree has come so far it is a mixture of moments
         self._fuzzy_until = fuzzy_until
         self._image: FuzzyImage | None = None
-        # how far the tree was at the end of the last turn
-        self._settled = 0
 
     # --- clients
 
@@ -194,13 +194,7 @@ class Whole:
                 self.member.world.tell(f"{self.member.sid} {level}: {event} {fields}")
         tree = keeper.tree
         if keeper.statistics.digest_mismatches:
-            keeper.statistics.digest_mismatches = 0
-            if self._settled >= self._fuzzy_until:
-                self.judges.fail(
-                    "Digests", f"{self.member.sid} has another digest than a txn up to {tree.last_zxid:#x}"
-                )
-            self.member.marks["digest mismatch in a fuzzy tree"] += 1
-        self._settled = tree.last_zxid
+            self.judges.fail("Digests", f"{self.member.sid} has another digest than a txn up to {tree.last_zxid:#x}")
         if self.member.standing.is_serving and tree.last_zxid >= self._fuzzy_until:
             self.judges.tree_seen(self.member.sid, tree.last_zxid, tree.digest, tree)
 

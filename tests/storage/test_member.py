@@ -12,6 +12,7 @@ from zkpy.proto.zxid import make_zxid
 from zkpy.storage import StorageError, Store
 from zkpy.storage.snapshots import write_snapshot
 from zkpy.tree.datatree import DataTree
+from zkpy.tree.image import ImageWriter, load_image
 from zkpy.tree.txns import decode_txn
 
 
@@ -264,6 +265,31 @@ def test_a_crash_while_restoring_leaves_the_old_history_or_the_new(tmp_path: Pat
             break
         step += 1
     assert ends == {False, True}
+
+
+def test_a_tree_that_was_sent_while_its_leader_went_on_gives_no_false_alarm_after_a_crash(tmp_path: Path) -> None:
+    store, _ = fill(tmp_path)
+    sent = received()
+    image = ImageWriter(sent.tree)
+    parts = [image.next_slice(1)]
+    size = len(sent.entries)
+    while not image.is_done:
+        sent.step()
+        parts.append(image.next_slice(300))
+    tree = store.new_tree()
+    load_image(tree, b"".join(parts))
+    tree.finish_load()
+    tree.last_zxid = sent.entries[size - 1][0]
+    store.restore(tree)
+    assert store.tree.is_fuzzy
+    for _ in range(20):
+        sent.step()
+    store.log.extend(sent.entries[size:])
+    store.log.commit(store.log.take())
+    store.close()
+    with Store(options(tmp_path, pre_alloc=0)) as store:
+        assert dump(store.tree) == dump(sent.tree)
+        assert (store.recovered.notes, store.recovered.digest_mismatches) == ([], 0)
 
 
 def test_a_restored_tree_is_written_as_configured(tmp_path: Path) -> None:

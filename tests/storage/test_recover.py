@@ -117,6 +117,7 @@ def test_a_fuzzy_snapshot_and_its_logs_give_the_tree(version_2: Path, seed: int,
     assert (found.digest_mismatches, found.notes) == (0, [])
     # Until the snapshot was complete the digest was that of no tree: nobody may read it in the word hash.
     assert set(tree.digest_log) <= set(history.tree.digest_log)
+    assert not tree.is_fuzzy
 
 
 def test_recovering_twice_gives_the_same(version_2: Path) -> None:
@@ -351,6 +352,32 @@ def test_the_snapshots_own_digest_is_compared(version_2: Path) -> None:
     _, found = run(version_2)
     assert found.digest_mismatches == 1
     assert "the snapshot" in found.notes[0]
+
+
+def test_a_snapshot_of_a_fuzzy_tree_has_no_digest_and_those_of_txns_count_from_the_first_right_one_on(
+    version_2: Path,
+) -> None:
+    history = history_of(23, 120)
+    history.tree.is_fuzzy = True
+    write_snapshot(version_2, history.tree)
+    history.tree.is_fuzzy = False
+    # Applied already when the image came to their nodes: the trees of these digests never were here.
+    history.tree.digest += 1
+    while history.zxid < 130:
+        history.step()
+    history.tree.digest -= 1
+    for _ in range(3):
+        history.create(f"/x{history.zxid}")
+    history.tree.digest += 1
+    history.create("/last")
+    history.tree.digest -= 1
+    write_log(version_2, history.entries[120:])
+    tree, found = run(version_2)
+    assert dump(tree) == dump(history.tree)
+    assert found.digest_mismatches == 1
+    assert "txn 0x86" in found.notes[0]
+    assert not tree.digest_log
+    assert not tree.is_fuzzy
 
 
 def test_digests_are_not_compared_by_who_has_them_off(version_2: Path) -> None:

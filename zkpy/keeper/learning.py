@@ -142,7 +142,7 @@ class Learning(Member):
         """Has the tree come to the digest that the leader's came to?"""
         keeper = self.keeper
         tree = keeper.tree
-        has_mismatch = tree.digest_enabled and digest != tree.digest
+        has_mismatch = tree.digest_enabled and digest != tree.digest and not tree.is_fuzzy
         if has_mismatch:
             keeper.statistics.digest_mismatches += 1
             if not self._has_mismatch:  # all that follow will differ too

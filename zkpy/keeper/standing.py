@@ -50,6 +50,9 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
     keeper.proposals = []
     keeper.large_bytes = 0
     keeper.read_handlers, keeper.write_ops = _READS, _WRITES
+    if is_serving:
+        # All that its leader had applied when it sent the tree, or that was on this disk, has come by now.
+        keeper.tree.is_fuzzy = False
     keeper.sessions.clear()
     keeper.sessions.unknown_code = errors.SESSIONEXPIRED
     keeper.serve_tree(keeper.tree)

@@ -141,8 +141,11 @@ def _replay(
     progress: Callable[[int], None],
 ) -> None:
     """Apply every txn after the snapshot, checking that none is missing and that digests agree."""
-    # Until the replay has passed the txn at which the (fuzzy) snapshot was completed, digests mean nothing.
+    # Until the replay has passed the txn at which the (fuzzy) snapshot was completed, digests mean nothing. Where that
+    # is not known (a leader sent it, or a server without digests wrote it), they do from the first right one on.
     fuzzy_until = digest[0] if digest is not None else found.snapshot_zxid
+    is_known = digest is not None or not found.snapshot_zxid
+    tree.is_fuzzy = not is_known or tree.last_zxid < fuzzy_until
     if digest is not None and digest[0] == tree.last_zxid:
         _compare(tree, digest[1], "the snapshot", found)
     last = tree.last_zxid
@@ -164,17 +167,20 @@ def _replay(
                     f"{path}, offset {offset}: txn {zxid:#x} comes after {last:#x}; applied all the same"
                 )
             repeated += 1
+        if is_known:
+            tree.is_fuzzy = zxid < fuzzy_until
         try:
             tree.apply(header, txn)
         except ValueError as error:  # JuteError is one
             raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be applied: {error}") from error
         found.replayed += 1
-        if zxid <= fuzzy_until:
-            tree.digest_log.clear()
         if digest is not None and zxid == digest[0]:
             _compare(tree, digest[1], "the snapshot", found)
         elif after is not None and zxid > fuzzy_until and zxid > last:
-            _compare(tree, after, f"txn {zxid:#x}", found)
+            if not is_known:
+                is_known = tree.digest == after
+            if is_known:
+                _compare(tree, after, f"txn {zxid:#x}", found)
         last = max(last, zxid)
         if not found.replayed % PROGRESS_STEP:
             tree.take_changes()

@@ -3,7 +3,8 @@
     header   magic "ZKSN", version int 2, dbid long -1
     image    sessions, ACLs, nodes (zkpy.tree.image)
     seal     Adler-32 of everything before it as long, then the string "/"
-    digest   zxid long, version int 2, tree digest long; seal         both as they were when the image was complete
+    digest   zxid long, version int 2, tree digest long; seal         both as they were when the image was complete;
+             not there when the tree was fuzzy itself
     zxid     last applied zxid long; seal                             (3.9)
 
 The checksum runs on through the seals. A file is named `snapshot.<last zxid applied when it began>`, with `.gz` or
@@ -79,7 +80,7 @@ class SnapshotWriter:
         self._seal()
         # The state the image was completed in: with the txns since its start replayed, the tree has this digest.
         tree = self._tree
-        if self._with_digest:
+        if self._with_digest and not tree.is_fuzzy:
             # Before the first txn there is no digest to speak of (DataTree.serializeZxidDigest).
             self._write(_DIGEST.pack(tree.last_zxid, VERSION, signed(tree.digest) if tree.last_zxid else 0))
             self._seal()

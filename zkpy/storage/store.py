@@ -130,6 +130,9 @@ class Store:
         What lies behind its zxid goes before it is there, as no leader will ever want that again, and what lies before
         it goes after.
         """
+        # The leader went on while it sent the tree, until when the stream does not say; all of that comes before this
+        # member serves.
+        tree.is_fuzzy = True
         zxid = tree.last_zxid
         history.cut(self.log_dir, zxid, self.options.max_length)
         path = write_snapshot(self.snap_dir, tree, **self._snapshot_options())

@@ -80,6 +80,9 @@ class DataTree:
         self.last_zxid = 0
         # Sum of the node digests, mod 2^64 (see zkpy.tree.digest).
         self.digest = 0
+        #: It was loaded from an image that was written while its tree went on, and is a mixture of moments until the
+        #: txns of that time have been applied: its digest is of no moment, and neither recorded nor to be compared.
+        self.is_fuzzy = False
         # While a txn is applied whose digest is known: node digests are left unknown instead of being worked out.
         self._digest_known = False
         # While a create is applied whose node the caller has made: that node.
@@ -145,7 +148,7 @@ class DataTree:
         zxid = header.zxid
         if zxid > self.last_zxid:
             self.last_zxid = zxid
-        if not zxid % DIGEST_LOG_INTERVAL:
+        if not zxid % DIGEST_LOG_INTERVAL and not self.is_fuzzy:
             self.digest_log.append((zxid, self.digest))
         return result
 
@@ -233,6 +236,7 @@ class DataTree:
         self.digest_log.clear()
         self.changes = []
         self.last_zxid = self.digest = self.data_size = 0
+        self.is_fuzzy = False
 
     def load(self, path: str, node: ZNode) -> bool:
         """Add one node of a snapshot; False if its parent has not come before it."""

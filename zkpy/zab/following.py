@@ -308,10 +308,8 @@ class Learning(Role):
         peer = self.peer
         if peer.synced_token < self._token:
             raise ProtocolError("UPTODATE before NEWLEADER is acknowledged")
+        # Whoever serves has applied all that was committed when the leader said so.
         peer.commit(peer.history.proposed)
-        peer.establish(peer.standing.role, self.epoch, self.leader)
-        self._send(encode(packets.ACK, make_zxid(self.epoch, 0)))
-        self.phase = ACTIVE
         held = self._held
         decided = self._decided
         self._held = []
@@ -321,6 +319,9 @@ class Learning(Role):
         self._undecided.extend([zxid for zxid, _ in held[decided:]])
         if decided:
             peer.commit(held[decided - 1][0])
+        peer.establish(peer.standing.role, self.epoch, self.leader)
+        self._send(encode(packets.ACK, make_zxid(self.epoch, 0)))
+        self.phase = ACTIVE
 
     def on_ignored(self, packet: QuorumPacket) -> None:
         """PING before UPTODATE: not answered."""
