@@ -214,3 +214,12 @@ def test_a_broken_stamp_is_none(make_venv: ModuleType, commands: list[str], text
     make_venv.STAMP.write_text(text)
     make_venv.make("run", exactly=False)
     assert commands == ["venv", "run", "venv", "run"]
+
+
+# --- bench -----------------------------------------------------------------------------------------------------------
+
+
+def test_bench_starts_anywhere_and_knows_no_ensemble_of_null_servers(checkout: Path) -> None:
+    done = run(sys.executable, checkout / "scripts" / "bench", "--members", "3", "--null")
+    assert done.returncode == 2
+    assert done.stderr.endswith("bench: error: --null: there is no ensemble of null servers\n")
