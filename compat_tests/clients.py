@@ -36,8 +36,13 @@ class Client:
         timeout_ms: int = 30_000,
         session: tuple[int, bytes] | None = None,
         ip: str = "127.0.0.1",
+        *,
+        read_only: bool = False,
     ) -> None:
-        """Shakes hands, for a new session or for `session`, an id and a password. `welcome` is {} if it is closed."""
+        """Shakes hands, for a new session or for `session`, an id and a password. `welcome` is {} if it is closed.
+
+        `read_only`: a server without a leader will do.
+        """
         self.wire = Wire(ip, port)
         session_id, password = session or (0, bytes(16))
         asked = {
@@ -47,7 +52,7 @@ class Client:
             "sessionId": session_id,
             "passwd": password,
         }
-        self.wire.send_frame(encode(CONNECT_REQUEST, asked) + b"\0")
+        self.wire.send_frame(encode(CONNECT_REQUEST, asked) + bytes([read_only]))
         frame = self.wire.frame()
         self.welcome: dict[str, Any] = decode_connect_response(frame) if frame is not None else {}
         self.events: list[dict[str, Any]] = []

@@ -18,9 +18,11 @@ DELAY_MS = 3000  # tickTime is more than the least delay
 
 
 def lonely(**settings: Any) -> Member:
-    """A follower that has had a node /a in a session of the ensemble, and has no leader now."""
+    """A follower that has had a node /a and a session of the ensemble, and has no leader now."""
     ensemble = Ensemble(read_only_mode=True, four_letter_words=frozenset("*"), **settings)
-    ensemble.leader.client(timeout_ms=60000).create("/a", b"x")
+    client = ensemble.leader.client(timeout_ms=60000)
+    client.create("/a", b"x")
+    client.create("/e", flags=opcodes.EPHEMERAL)
     ensemble.depose()
     return ensemble.members[1]
 
@@ -37,7 +39,7 @@ def pass_time(member: Member, ms: int) -> None:
 @pytest.fixture
 def member() -> Iterator[Member]:
     """One in read-only mode, with local sessions."""
-    made = lonely(local_sessions=True)
+    made = lonely(local_sessions=True, local_sessions_upgrading=True)
     pass_time(made, DELAY_MS)
     yield made
     made.check()
@@ -75,10 +77,11 @@ def test_it_is_off_unless_it_is_asked_for() -> None:
 
 def test_readers_read_and_ping_and_watch(member: Member) -> None:
     client = reader(member)
+    assert "zk_local_sessions\t1\n" in member.word(b"mntr")
     assert client.data("/a") == b"x"
     assert client.exists("/b", watch=True).err == errors.NONODE
     assert client.call(opcodes.PING).err == 0
-    assert client.names("/") == ["a", "zookeeper"]
+    assert client.names("/") == ["a", "e", "zookeeper"]
 
 
 def test_whatever_writes_is_refused(member: Member) -> None:

@@ -35,6 +35,8 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "snapshotSizeFactor": ("0.5", "snapshot_size_factor", 0.5),
     "leaderServes": ("no", "leader_serves", False),
     "readonlymode.enabled": ("true", "read_only_mode", True),
+    "localSessionsEnabled": ("true", "local_sessions", True),
+    "localSessionsUpgradingEnabled": ("true", "local_sessions_upgrading", True),
     "forceSnapshotSync": ("true", "force_snap", True),
     "tcpKeepAlive": ("true", "quorum_keepalive", True),
     "cnxTimeout": ("1000", "election_connect_ms", 1000),
@@ -108,7 +110,7 @@ WITHOUT_EFFECT = {
         """,
     "true": """
         sslQuorum portUnification sslQuorumReloadCertFiles syncEnabled multiAddress.enabled
-        multiAddress.reachabilityCheckEnabled localSessionsEnabled localSessionsUpgradingEnabled
+        multiAddress.reachabilityCheckEnabled
         quorum.auth.enableSasl quorum.auth.serverRequireSasl quorum.auth.learnerRequireSasl jvm.pause.monitor
         enableEagerACLCheck test.allowDiscontinuousProposals
         follower.skipLearnerRequestToNextProcessor observer.syncEnabled

@@ -171,13 +171,12 @@ def _envi(keeper: "Keeper", client: Connection) -> str:
 
 
 def _dump(keeper: "Keeper", client: Connection) -> str:
-    sessions = {
-        deadline: [f"0x{_hex(session.id)}" for session in bucket]
-        for deadline, bucket in keeper.sessions.expiry.buckets.items()
-    }
     text = "SessionTracker dump:\n"
+    has_local = keeper.settings.local_sessions and keeper.membership is not None
+    if has_local:
+        text += "Local Session " + _buckets(keeper, _sessions(keeper, is_local=True))
     if keeper.learning is None:
-        text += "Session " + _buckets(keeper, sessions)
+        text += ("Global " if has_local else "") + "Session " + _buckets(keeper, _sessions(keeper, is_local=False))
     else:
         timeouts = keeper.tree.sessions.timeouts
         text += f"Global Sessions({len(timeouts)}):\n"
@@ -191,6 +190,15 @@ def _dump(keeper: "Keeper", client: Connection) -> str:
         deadline = keeper.connection_deadline_ms(one)
         connections.setdefault(deadline, []).append(f"ip: /{one.address} sessionId: 0x{_hex(one.session_id)}")
     return text + "Connections dump:\nConnections " + _buckets(keeper, connections)
+
+
+def _sessions(keeper: "Keeper", *, is_local: bool) -> dict[int, list[str]]:
+    """Deadline → the sessions that expire here then."""
+    buckets = {
+        deadline: [f"0x{_hex(session.id)}" for session in bucket if session.is_local == is_local]
+        for deadline, bucket in keeper.sessions.expiry.buckets.items()
+    }
+    return {deadline: found for deadline, found in buckets.items() if found}
 
 
 def _buckets(keeper: "Keeper", buckets: dict[int, list[str]]) -> str:
@@ -292,6 +300,7 @@ def _gauges(keeper: "Keeper") -> dict[str, object]:
         "outstanding_requests": len(keeper.in_flight),
         "znode_count": keeper.tree.node_count,
         "global_sessions": len(keeper.tree.sessions.timeouts),
+        "local_sessions": sum(session.is_local for session in keeper.sessions.by_id.values()),
         "last_client_response_size": statistics.response_last,
         "packets_sent": statistics.packets_sent,
         "packets_received": statistics.packets_received,

@@ -12,7 +12,7 @@ Sources: ZooKeeperServer.processConnectRequest, processPacket; AuthenticationHel
 from typing import TYPE_CHECKING
 
 from jute import JuteError
-from zkpy.keeper import connection, replies
+from zkpy.keeper import connection, local, replies
 from zkpy.keeper.auth import digest_identity
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.requests import Request
@@ -62,6 +62,8 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     if session_id == 0:
         if read_only is not None:
             read_only.open(client)
+        elif settings.local_sessions and keeper.membership is not None:
+            attach(keeper, client, local.open_session(keeper, client))
         else:
             _open(keeper, client)
         return
@@ -77,9 +79,9 @@ def connect(keeper: "Keeper", client: Connection, frame: bytes) -> None:
     keeper.statistics.connection_revalidations += 1
     if request.passwd != password(session_id):
         refuse(keeper, client)
-    elif keeper.learning is not None and read_only is None:
+    elif keeper.learning is not None and read_only is None and not (found is not None and found.is_local):
         keeper.learning.ask(client, session_id)
-    elif found is None or found.is_closing or not (is_known or read_only is not None):
+    elif found is None or found.is_closing or not (is_known or found.is_local or keeper.leading is not None):
         refuse(keeper, client)
     else:
         found.owner = OWN

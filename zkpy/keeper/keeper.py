@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any, Final
 
 from jute import JuteError
-from zkpy.keeper import commands, connection, handshake, replies
+from zkpy.keeper import commands, connection, handshake, local, replies
 from zkpy.keeper.auth import AclRules, Identities, permits
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.expiry import ExpiryQueue
@@ -155,8 +155,8 @@ class Keeper:
         for session in self.sessions.expiry.expired(now_ms, WAKE_LIMIT):
             self.statistics.stale_sessions_expired += 1
             self.note("info", "session expired", session=zxid_text(session.id), timeout_ms=session.timeout_ms)
-            if self.read_only is not None:
-                self.read_only.expire(session)
+            if session.is_local:
+                local.expire(self, session)
                 continue
             self.propose(Request(None, session.id, 0, opcodes.CLOSE_SESSION, b"", (), now_ms))
         for idle in self.sessionless.expired(now_ms, WAKE_LIMIT):
@@ -399,7 +399,7 @@ class Keeper:
         """Its client was heard of; until `touch_again_ms` hearing more of it would not change the deadline."""
         session = client.session
         if session is not None and not session.is_closing:
-            if self.learning is not None:
+            if self.learning is not None and not session.is_local:
                 self.learning.touch(session.id, client.timeout_ms)
                 return
             deadline_ms = self.sessions.expiry.touch(session, client.timeout_ms, self.now_ms)
@@ -582,6 +582,9 @@ class Keeper:
 
     def _answer_late(self, client: Connection, request: Request) -> int:
         """Answer a request that had to wait for a write of its own session; how many bytes that made."""
+        if request.op == opcodes.CLOSE_SESSION and not request.error:
+            local.close_session(self, client, request.cxid)
+            return 0
         name = "NA"
         xid = opcodes.XID_PING if request.op == opcodes.PING else request.cxid
         if request.error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from jute import JuteError
 from jute.wire import read_int
+from zkpy.keeper import local
 from zkpy.keeper.auth import Identities
 from zkpy.keeper.member import Member
 from zkpy.keeper.prepare import CLIENT_WRITES
@@ -48,6 +49,8 @@ class Leading(Member):
 
     def submit(self, request: Request) -> None:
         """A write or sync of a client here."""
+        if self.keeper.settings.local_sessions and local.settles(self.keeper, request):
+            return
         if request.op == opcodes.SYNC:
             if self._await_sync(request):
                 self.syncs.append(OWN)
@@ -91,7 +94,7 @@ class Leading(Member):
         """A client has come to the learner at `link` with this session: from now on it acts through there."""
         sessions = self.keeper.sessions
         session = sessions.by_id.get(session_id)
-        is_valid = session is not None and not session.is_closing
+        is_valid = session is not None and not session.is_closing and not session.is_local
         if session is not None and is_valid:
             session.owner = link
             sessions.expiry.touch(session, timeout_ms, self.keeper.now_ms)

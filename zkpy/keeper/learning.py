@@ -15,7 +15,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from jute import JuteError
-from zkpy.keeper import connection, handshake
+from zkpy.keeper import connection, handshake, local
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.member import UNDER_WAY, Member
 from zkpy.keeper.multis import decode_multi
@@ -64,6 +64,8 @@ class Learning(Member):
 
     def submit(self, request: Request) -> None:
         """A write or sync of a client here. One that cannot be decoded goes nowhere: its `error` is set."""
+        if self.keeper.settings.local_sessions and local.settles(self.keeper, request):
+            return
         op = request.op
         if op == opcodes.SYNC:
             if self._await_sync(request):

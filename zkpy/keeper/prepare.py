@@ -53,7 +53,7 @@ from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode
 _SEQUENTIAL: Final = frozenset(
     (opcodes.PERSISTENT_SEQUENTIAL, opcodes.EPHEMERAL_SEQUENTIAL, opcodes.PERSISTENT_SEQUENTIAL_TTL)
 )
-_EPHEMERAL: Final = frozenset((opcodes.EPHEMERAL, opcodes.EPHEMERAL_SEQUENTIAL))
+_EPHEMERAL: Final = opcodes.EPHEMERAL_FLAGS
 
 
 #: How many encoded ACLs are known by their bytes.
@@ -376,8 +376,11 @@ class Preparer:
             # Apache lets createTTL with another mode and ttl -1 pass here and then fails while applying it.
             raise Refusal(errors.BADARGUMENTS)
         session = self.sessions.by_id.get(request.client_id)
-        if session is None or session.is_closing:
+        if session is None or session.is_closing or session.is_local:
             self._check_session(request.client_id)
+            if flags in _EPHEMERAL:  # which only a session that all know can own
+                is_told = session is not None and request.op == opcodes.MULTI
+                raise Refusal(errors.EPHEMERALONLOCALSESSION if is_told else errors.SESSIONEXPIRED)
         if path is None:
             raise Refusal(errors.MARSHALLINGERROR)
         at = path.rfind("/")

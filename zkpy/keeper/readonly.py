@@ -6,11 +6,10 @@ here. Where local sessions are allowed a new one is made, which no other server 
 expires here. Source: ReadOnlyZooKeeperServer, ReadOnlyRequestProcessor.
 """
 
-from zkpy.keeper import handshake, replies
+from zkpy.keeper import handshake, local, replies
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.learning import Learning
 from zkpy.keeper.requests import Request
-from zkpy.keeper.sessions import Session
 from zkpy.proto import errors, opcodes
 
 
@@ -21,14 +20,8 @@ class ReadOnly(Learning):
 
     def submit(self, request: Request) -> None:
         """A write or sync: refused, but that a session may end."""
-        client = request.connection
-        if request.op != opcodes.CLOSE_SESSION or client is None:
+        if request.op != opcodes.CLOSE_SESSION or not local.settles(self.keeper, request):
             request.error = errors.NOTREADONLY
-            return
-        self.keeper.sessions.set_closing(request.client_id)
-        self.keeper.sessions.close(request.client_id)
-        client.out.append(replies.error_reply(request.cxid, self.keeper.tree.last_zxid, errors.OK))
-        self.keeper.close(client)
 
     def open(self, client: Connection) -> None:
         """A new session, if one may be local."""
@@ -37,18 +30,4 @@ class ReadOnly(Learning):
             client.out.append(replies.error_reply(0, keeper.tree.last_zxid, errors.NOTREADONLY))
             keeper.mark(client)
             return
-        session_id = keeper.sessions.new_id(keeper.tree.sessions.timeouts)
-        session = keeper.sessions.open(session_id, client.timeout_ms, keeper.now_ms)
-        handshake.attach(keeper, client, session)
-
-    def touch(self, session_id: int, timeout_ms: int) -> None:
-        """A client here was heard of."""
-        sessions = self.keeper.sessions
-        sessions.expiry.touch(sessions.by_id[session_id], timeout_ms, self.keeper.now_ms)
-
-    def expire(self, session: Session) -> None:
-        """Nothing was heard of a session for too long."""
-        self.keeper.sessions.close(session.id)
-        if session.connection is not None:
-            session.connection.is_abandoned = True
-            self.keeper.close(session.connection)
+        handshake.attach(keeper, client, local.open_session(keeper, client))

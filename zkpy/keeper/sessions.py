@@ -30,13 +30,15 @@ class Session:
     `owner` is for the leader to know through which of its learners the session acts; None until it does.
     """
 
-    __slots__ = ("connection", "id", "is_closing", "owner", "timeout_ms")
+    __slots__ = ("connection", "id", "is_closing", "is_local", "owner", "timeout_ms")
 
     def __init__(self, session_id: int, timeout_ms: int) -> None:
         self.id = session_id
         self.timeout_ms = timeout_ms
         self.connection: Connection | None = None
         self.is_closing = False
+        #: Is it known to this server alone (`zkpy.keeper.local`)?
+        self.is_local = False
         self.owner: int | None = None
 
 
@@ -46,12 +48,15 @@ class LiveSessions:
     On a learner only the sessions that are or were attached here, and without deadlines: the leader decides over them.
     """
 
-    __slots__ = ("_next_id", "by_id", "expiry", "unknown_code")
+    __slots__ = ("_next_id", "_server_id", "admits_foreign", "by_id", "expiry", "unknown_code")
 
     def __init__(self, server_id: int, tick_ms: int, wall_ms: int) -> None:
         self.by_id: dict[int, Session] = {}
         self.expiry: ExpiryQueue[Session] = ExpiryQueue(tick_ms)
         self._next_id = first_session_id(server_id, wall_ms)
+        self._server_id = server_id & 0xFF
+        #: May sessions act that are not here and that other servers have made? They may be local ones there.
+        self.admits_foreign = False
         #: What requests of a session that is not here get.
         self.unknown_code = errors.UNKNOWNSESSION
 
@@ -103,6 +108,8 @@ class LiveSessions:
         """0 if the session may act, else the error code that its requests get (SessionTracker.checkSession)."""
         session = self.by_id.get(session_id)
         if session is None:
+            if self.admits_foreign and session_id >> 56 & 0xFF != self._server_id:
+                return 0
             return self.unknown_code
         return errors.SESSIONEXPIRED if session.is_closing else 0
 

@@ -10,7 +10,8 @@ class Settings:
     server_id: int = 1  # myid; a standalone server makes its session ids as server 1
     leader_serves: bool = True  # leaderServes: are clients served here while this server leads?
     read_only_mode: bool = False  # readonlymode.enabled: serve readers while there is no leader?
-    local_sessions: bool = False  # localSessionsEnabled; so far only in read-only mode
+    local_sessions: bool = False  # localSessionsEnabled; of members of an ensemble
+    local_sessions_upgrading: bool = False  # localSessionsUpgradingEnabled
     tick_time_ms: int = 3000  # tickTime
     min_session_timeout_ms: int = 6000  # minSessionTimeout
     max_session_timeout_ms: int = 60000  # maxSessionTimeout

@@ -55,6 +55,7 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
         keeper.tree.is_fuzzy = False
     keeper.sessions.clear()
     keeper.sessions.unknown_code = errors.SESSIONEXPIRED
+    keeper.sessions.admits_foreign = keeper.settings.local_sessions
     keeper.serve_tree(keeper.tree)
     if is_leader:
         keeper.leading, keeper.learning = Leading(keeper), None

@@ -97,6 +97,7 @@ CONTAINER: Final = 4
 PERSISTENT_TTL: Final = 5
 PERSISTENT_SEQUENTIAL_TTL: Final = 6
 CREATE_FLAGS: Final = frozenset(range(7))
+EPHEMERAL_FLAGS: Final = frozenset((EPHEMERAL, EPHEMERAL_SEQUENTIAL))
 TTL_FLAGS: Final = frozenset((PERSISTENT_TTL, PERSISTENT_SEQUENTIAL_TTL))
 
 # Permissions: bits of ACL.perms

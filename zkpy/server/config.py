@@ -103,6 +103,8 @@ class Config:
     max_notification_ms: int = 60000  # fastleader.maxNotificationInterval
     leader_serves: bool = True  # leaderServes
     read_only_mode: bool = False  # readonlymode.enabled
+    local_sessions: bool = False  # localSessionsEnabled
+    local_sessions_upgrading: bool = False  # localSessionsUpgradingEnabled
     max_epoch_wait_ms: int = -1  # leader.maxTimeToWaitForEpoch; -1 = off
     leader_retry_ms: int = 100  # leaderConnectDelayDuringRetryMs
     observer_rest_ms: int = 200  # observer.election.DelayMs, at most

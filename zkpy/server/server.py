@@ -234,6 +234,8 @@ def settings_of(config: Config) -> Settings:
         server_id=config.sid,
         leader_serves=config.leader_serves,
         read_only_mode=config.read_only_mode,
+        local_sessions=config.local_sessions,
+        local_sessions_upgrading=config.local_sessions_upgrading,
         tick_time_ms=config.tick_time_ms,
         min_session_timeout_ms=config.min_session_timeout_ms,
         max_session_timeout_ms=config.max_session_timeout_ms,
