@@ -3,6 +3,7 @@
 kazoo's harness starts Apache's server from an unpacked release. With this plugin it starts what SERVER_COMMAND says:
 
     ManagedZooKeeper.run ─ zoo.cfg as kazoo writes it, less TLS and SASL ─→ SERVER_COMMAND zoo.cfg
+    ZookeeperCluster.start ─ all of them, until each serves clients
     stop, reset, destroy ─ kazoo's own: SIGTERM and wait; what stands in working_path stays or goes as there
 
 The -D options of the harness (the digest of its superuser above all) go into the command in place of the argument
@@ -27,7 +28,7 @@ from kazoo.testing.common import ManagedZooKeeper, ZookeeperCluster
 COMMAND = "SERVER_COMMAND"
 PROPERTIES = "{properties}"
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 CONFIGURATION = """tickTime=2000
 dataDir={data}
@@ -37,6 +38,13 @@ admin.enableServer=false
 serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
 {entries}
 """
+#: The same of a member of an ensemble, with kazoo's limits.
+MEMBER = """initLimit=4
+syncLimit=2
+{servers}
+peerType={own.peer_type}
+"""
+SERVER = "server.{one.server_id}=localhost:{one.leader_port}:{one.election_port}:{one.peer_type}"
 
 
 def run(self: Any) -> None:
@@ -48,7 +56,12 @@ def run(self: Any) -> None:
     data.mkdir(parents=True, exist_ok=True)
     config = working / "zoo.cfg"
     entries = "\n".join(self.configuration_entries)
-    config.write_text(CONFIGURATION.format(data=data, port=self.client_port, entries=entries))
+    text = CONFIGURATION.format(data=data, port=self.client_port, entries=entries)
+    own = self.server_info
+    if self.peers:
+        (data / "myid").write_text(str(own.server_id))
+        text += MEMBER.format(servers="\n".join(SERVER.format(one=one) for one in (own, *self.peers)), own=own)
+    config.write_text(text)
     properties = ["-Dreadonlymode.enabled=true", *self.java_system_properties]
     command: list[str] = []
     for argument in json.loads(os.environ[COMMAND]):
@@ -62,24 +75,29 @@ def run(self: Any) -> None:
 
 
 def start(self: Any) -> None:
-    """Start all servers and wait until each listens (kazoo's own sleeps for two seconds). If one does not, no test can
+    """Start all servers and wait until each serves (kazoo's own sleeps for two seconds). If one does not, no test can
     tell anything, and the run ends."""
     for server in reversed(list(self)):
         server.run()
     deadline = time.monotonic() + START_TIMEOUT_S
     for server in self:
-        while not _listens(server.host, server.client_port):
+        while not _serves(server.host, server.client_port):
             if server.process.poll() is not None or time.monotonic() > deadline:
                 pytest.exit("the server did not start:\n" + "".join(server.get_logs()), returncode=3)
             time.sleep(0.02)
 
 
-def _listens(host: str, port: int) -> bool:
+def _serves(host: str, port: int) -> bool:
+    """Does it say what its part is?"""
+    answer = b""
     try:
-        socket.create_connection((host, port), timeout=1).close()
+        with socket.create_connection((host, port), timeout=1) as sock:
+            sock.sendall(b"srvr")
+            while data := sock.recv(4096):
+                answer += data
     except OSError:
         return False
-    return True
+    return b"\nMode: " in answer
 
 
 ManagedZooKeeper.run = run
