@@ -69,8 +69,8 @@ def create(xid: int, path: str, data: bytes = b"", flags: int = 0) -> bytes:
 class Client:
     """One TCP connection."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = TIMEOUT_S) -> None:
+        self.sock = socket.create_connection((host, port), timeout=timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         #: As the server's log names this connection.
         self.address = "{}:{}".format(*self.sock.getsockname())

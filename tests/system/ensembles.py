@@ -1,13 +1,16 @@
 """An ensemble of real processes on this machine: started together or one by one, killed, and started again."""
 
+import random
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 from tests.system.clients import TIMEOUT_S, Client
+from tests.system.networks import Network
 from tests.system.processes import ServerProcess
 
 T = TypeVar("T")
@@ -17,11 +20,19 @@ AGREE_S = 60.0
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in socks]
-    for sock in socks:
-        sock.close()
+    """So many ports that nobody listens on, below those from which connections go out.
+
+    A member that is started again must find its ports free.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(12_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 
@@ -39,9 +50,9 @@ def until(what: Callable[[], T], timeout_s: float = AGREE_S) -> T:
         time.sleep(0.02)
 
 
-def word(port: int, name: str) -> str:
+def word(port: int, name: str, host: str = "127.0.0.1") -> str:
     """The answer to a four-letter word."""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as sock:
+    with socket.create_connection((host, port), timeout=TIMEOUT_S) as sock:
         sock.sendall(name.encode())
         parts = []
         while part := sock.recv(1 << 16):
@@ -52,20 +63,27 @@ def word(port: int, name: str) -> str:
 class EnsembleProcesses:
     """So many members, each with a directory under `directory`; sids count from 1, the last ones are observers."""
 
-    def __init__(self, directory: Path, voters: int = 3, observers: int = 0, **config: str) -> None:
+    def __init__(
+        self, directory: Path, voters: int = 3, observers: int = 0, network: Network | None = None, **config: str
+    ) -> None:
+        """With a `network` each member has a host of its own there."""
         count = voters + observers
         ports = free_ports(2 * count)
+        hosts = {sid: network.address(sid) if network is not None else "127.0.0.1" for sid in range(1, count + 1)}
         lines = {
-            f"server__{sid}": f"127.0.0.1:{ports[2 * sid - 2]}:{ports[2 * sid - 1]}"
+            f"server__{sid}": f"{host}:{ports[2 * sid - 2]}:{ports[2 * sid - 1]}"
             + (":observer" if sid > voters else "")
-            for sid in range(1, count + 1)
+            for sid, host in hosts.items()
         }
         self.members: dict[int, ServerProcess] = {}
         for sid in range(1, count + 1):
             data_dir = directory / f"member{sid}"
             data_dir.mkdir()
             (data_dir / "myid").write_text(f"{sid}\n")
-            self.members[sid] = ServerProcess(data_dir, **{"initLimit": "20", "syncLimit": "10", **lines, **config})
+            limits = {"initLimit": "20", "syncLimit": "10", "clientPortAddress": hosts[sid]}
+            member = self.members[sid] = ServerProcess(data_dir, **{**limits, **lines, **config})
+            if network is not None:
+                member.place = partial(network.inside, sid)
 
     def start(self) -> "EnsembleProcesses":
         """Start all and wait until all serve."""
@@ -80,7 +98,7 @@ class EnsembleProcesses:
 
     def mode(self, sid: int) -> str:
         """ "leader", "follower" or "observer"; empty while it does not serve."""
-        for line in word(self.members[sid].port, "srvr").splitlines():
+        for line in self.word(sid, "srvr").splitlines():
             if line.startswith("Mode: "):
                 return line.removeprefix("Mode: ")
         return ""
@@ -91,13 +109,19 @@ class EnsembleProcesses:
 
     def client(self, sid: int) -> Client:
         """A client with a session at this member."""
-        client = Client(self.members[sid].port)
+        member = self.members[sid]
+        client = Client(member.port, member.host)
         client.connect()
         return client
 
+    def word(self, sid: int, name: str) -> str:
+        """This member's answer to a four-letter word."""
+        member = self.members[sid]
+        return word(member.port, name, member.host)
+
     def state(self, sid: int) -> tuple[str, str]:
         """The last zxid and how many nodes there are, as this member tells."""
-        lines = dict(line.split(": ", 1) for line in word(self.members[sid].port, "srvr").splitlines() if ": " in line)
+        lines = dict(line.split(": ", 1) for line in self.word(sid, "srvr").splitlines() if ": " in line)
         return lines["Zxid"], lines["Node count"]
 
     def _agreed(self) -> int:

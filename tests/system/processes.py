@@ -1,6 +1,7 @@
 """Servers as real processes: started from a zoo.cfg, asked for port, memory and log, stopped or killed.
 
-Every server listens on 127.0.0.1, on a port that the kernel chooses and the server's first line of output names.
+Every server listens on 127.0.0.1, unless told otherwise, on a port that the kernel chooses and the server's first line
+of output names.
 """
 
 import os
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,7 +29,7 @@ DEFAULTS = {
     "admin.enableServer": "false",
     "preAllocSize": "1024",
 }
-SERVING = re.compile(r"zkpy (?:serving|member \d+ of \d+) on 127\.0\.0\.1:(\d+) \(data in (.+)\)\n")
+SERVING = re.compile(r"zkpy (?:serving|member \d+ of \d+) on [0-9.]+:(\d+) \(data in (.+)\)\n")
 
 #: Far above what a start takes; a server that needs longer hangs.
 START_TIMEOUT_S = 60.0
@@ -38,6 +41,14 @@ def has_output(pipe: IO[Any], within_s: float) -> bool:
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return bool(poll.poll(within_s * 1000))
+
+
+def _stands(thread: Path) -> bool:
+    """Is this thread (a directory of /proc) stopped, or gone?"""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in ("T", "Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 class StartError(Exception):
@@ -64,7 +75,10 @@ class ServerProcess:
         self.config_path = data_dir.parent / f"{data_dir.name}.cfg"
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        #: Where it listens for clients; and what to be inside of while it is started.
+        self.host = self.config["clientPortAddress"]
         self.port = 0
+        self.place: Callable[[], AbstractContextManager[None]] = nullcontext
         #: How long the last start took, from the call to the line that says it serves.
         self.start_s = 0.0
 
@@ -77,7 +91,7 @@ class ServerProcess:
         if self.max_files:
             command = ["sh", "-c", f'ulimit -n {self.max_files} && exec "$@"', "sh", *command]
         began = time.perf_counter()
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as log, self.place():
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -103,6 +117,20 @@ class ServerProcess:
     def kill(self) -> int:
         """SIGKILL; the exit status."""
         return self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP, and wait until every thread stands still."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not all(_stands(thread) for thread in Path(f"/proc/{self.process.pid}/task").iterdir()):
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.002)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def is_alive(self) -> bool:
         """Is the process there?"""
