@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from zkpy.server.config import Config, ConfigError, load_config
+from zkpy.server.server import store_options_of
 from zkpy.server.settings import FAMILIES, KEYS, OWN, PROPERTY, SYSTEM
 
 #: What every file of these tests holds unless the test says otherwise.
@@ -38,6 +39,8 @@ HONOURED: dict[str, tuple[str, str, Any]] = {
     "localSessionsEnabled": ("true", "local_sessions", True),
     "localSessionsUpgradingEnabled": ("true", "local_sessions_upgrading", True),
     "forceSnapshotSync": ("true", "force_snap", True),
+    "syncEnabled": ("false", "sync_enabled", False),
+    "observer.syncEnabled": ("true", "observer_sync_enabled", True),
     "tcpKeepAlive": ("true", "quorum_keepalive", True),
     "cnxTimeout": ("1000", "election_connect_ms", 1000),
     "quorumCnxnTimeoutMs": ("3000", "election_greeting_ms", 3000),
@@ -109,11 +112,11 @@ WITHOUT_EFFECT = {
         admin.httpVersion admin.rateLimiterIntervalInMS request.timeout
         """,
     "true": """
-        sslQuorum portUnification sslQuorumReloadCertFiles syncEnabled multiAddress.enabled
+        sslQuorum portUnification sslQuorumReloadCertFiles multiAddress.enabled
         multiAddress.reachabilityCheckEnabled
         quorum.auth.enableSasl quorum.auth.serverRequireSasl quorum.auth.learnerRequireSasl jvm.pause.monitor
         enableEagerACLCheck test.allowDiscontinuousProposals
-        follower.skipLearnerRequestToNextProcessor observer.syncEnabled
+        follower.skipLearnerRequestToNextProcessor
         forward_learner_requests_to_commit_processor_disabled leader.nodelay follower.nodelay
         emulate353TTLNodes request_throttle_drop_stale request_stale_connection_check request_stale_latency_check
         pathStats.enabled connection_throttle_weight_enabled IPAuthenticationProvider.usexforwardedfor
@@ -555,6 +558,21 @@ def test_a_server_line_may_say_where_clients_are_served(member: Any) -> None:
     assert config.client_port == 2199
     with pytest.raises(ConfigError, match=r"line 2: client address for this server .id = 2. .* is different from"):
         member(lines, client="clientPort=2181\n")
+
+
+@pytest.mark.parametrize(
+    ("role", "lines", "keeps_log"),
+    [
+        ("observer", "", True),
+        ("observer", "syncEnabled=false\n", False),
+        ("observer", "observer.syncEnabled=false\n", False),
+        ("observer", "syncEnabled=false\nobserver.syncEnabled=true\n", True),
+        ("participant", "syncEnabled=false\n", True),
+    ],
+)
+def test_an_observer_may_do_without_a_log(member: Any, role: str, lines: str, keeps_log: bool) -> None:
+    config, _ = member(f"{THREE}server.4=d:1:2:{role}\n{lines}", "4")
+    assert store_options_of(config).keeps_log == keeps_log
 
 
 def test_an_ensemble_of_one_may_be_asked_for(member: Any, read: Any, tmp_path: Path) -> None:

@@ -306,3 +306,21 @@ def test_a_log_beyond_the_newest_snapshot_is_not_needed_for_the_tail(tmp_path: P
     with Store(options(tmp_path)) as store:
         assert store.recovered.replayed == 0
         assert [zxid for zxid, _ in store.tail(5)] == [26, 27, 28, 29, 30]
+
+
+def test_an_observer_without_a_log_keeps_the_trees_of_its_leaders_alone(tmp_path: Path) -> None:
+    store = Store(options(tmp_path, keeps_log=False, snap_count=2))
+    history = History(3)
+    follow(store, history, 10)
+    assert not store.wants_snapshot(10, 0)
+    assert names(tmp_path) == ["snapshot.0"]
+    history.create("/sent")
+    sent = tree_of(history.entries)
+    zxid = sent.last_zxid
+    store.restore(sent)
+    follow(store, history, 10)
+    assert store.tree.last_zxid == zxid + 10
+    store.close()
+    assert names(tmp_path) == [f"snapshot.{zxid:x}"]
+    with Store(options(tmp_path, keeps_log=False)) as store:
+        assert store.tree.last_zxid == zxid

@@ -153,3 +153,21 @@ def test_a_member_far_behind_gets_the_tree_and_keeps_it(tmp_path: Path) -> None:
         ensemble.agree()
         at_late = ensemble.client(late)
         assert len(at_late.children("/")) == 1502
+
+
+@pytest.mark.slow
+def test_an_observer_without_a_log_gets_everything_again(tmp_path: Path) -> None:
+    with EnsembleProcesses(tmp_path, observers=1, syncEnabled="false") as ensemble:
+        client = ensemble.client(4)
+        for n in range(20):
+            assert client.create(f"/n{n}").err == 0
+        for kill in (ensemble.members[4].kill, ensemble.members[4].stop):
+            kill()
+            ensemble.members[4].start()
+            ensemble.agree()
+            client = ensemble.client(4)
+            sync(client)
+            assert len(client.children("/")) == 21
+        logs = {sid: list((one.data_dir / "version-2").glob("log.*")) for sid, one in ensemble.members.items()}
+        assert logs.pop(4) == []
+        assert all(logs.values())

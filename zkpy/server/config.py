@@ -111,6 +111,8 @@ class Config:
     commit_log_count: int = 500  # commitLogCount, txns
     snapshot_size_factor: float = 0.33  # snapshotSizeFactor; negative = off, 0 = no limit
     force_snap: bool = False  # forceSnapshotSync
+    sync_enabled: bool = True  # syncEnabled: do observers keep a log?
+    observer_sync_enabled: bool | None = None  # observer.syncEnabled, the stronger of the two
 
     @classmethod
     def standalone(cls, data_dir: Path, **fields: Any) -> "Config":

@@ -206,6 +206,13 @@ def _outstanding_limit(config: Config) -> int:
     return config.global_outstanding_limit // (voters - 1) if voters > 2 else config.global_outstanding_limit
 
 
+def _keeps_log(config: Config) -> bool:
+    """An observer may do without a history on its disk; a voter's word is worth nothing without."""
+    members, said = config.members, config.observer_sync_enabled
+    is_observer = members is not None and members.servers[config.sid].is_observer
+    return not is_observer or (config.sync_enabled if said is None else said)
+
+
 def store_options_of(config: Config) -> StoreOptions:
     """The part of the configuration that the store needs."""
     return StoreOptions(
@@ -225,6 +232,7 @@ def store_options_of(config: Config) -> StoreOptions:
         force_sync=config.force_sync,
         max_length=config.jute_maxbuffer + config.jute_extrasize,
         snapshot_size_factor=config.snapshot_size_factor,
+        keeps_log=_keeps_log(config),
     )
 
 

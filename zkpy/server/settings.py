@@ -53,6 +53,7 @@ class Key:
 
 _JVM: Final = "it tunes the Java server"
 _QUORUM: Final = "this part of ensembles is not supported yet"
+_MASTER: Final = "observers are served by the leader alone: observer masters are not supported yet"
 _MEMBER: Final = "a member does without it"
 _TLS: Final = "TLS is not supported yet"
 _SASL: Final = "SASL is not supported yet"
@@ -102,12 +103,12 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_TLS, "int", "secureClientPort", where=OWN),
         *_none(_TLS, "str", "secureClientPortAddress", where=OWN),
         *_none(_TLS, "bool", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles", where=OWN),
-        *_none(_QUORUM, "int", "observerMasterPort", where=OWN),
+        *_none(_MASTER, "int", "observerMasterPort", where=OWN),
         _own("connectToLearnerMasterLimit", "int", "connect_limit", 0),
         Key("electionAlg", "int", low=3, high=3, why="there is only this one", where=OWN),
         Key("peerType", "choice", "peer_type", choices=("participant", "observer"), where=OWN),
         _own("quorumListenOnAllIPs", "bool", "quorum_listen_on_all"),
-        *_none(_QUORUM, "bool", "syncEnabled", where=OWN),
+        _own("syncEnabled", "bool", "sync_enabled"),
         *_none("several addresses of a server are always taken", "bool", "multiAddress.enabled", where=OWN),
         *_none("all addresses of a server are tried", "int", "multiAddress.reachabilityCheckTimeoutMs", where=OWN),
         *_none("all addresses of a server are tried", "bool", "multiAddress.reachabilityCheckEnabled", where=OWN),
@@ -202,10 +203,11 @@ KEYS: Final[dict[str, Key]] = {
         *_none(_QUORUM, "int", "leader.maxConcurrentSnapSyncs", "leader.maxConcurrentDiffSyncs"),
         *_none(_JVM, "flag", "leader.closeSocketAsync", "learner.closeSocketAsync", "learner.asyncSending"),
         Key("leaderConnectDelayDuringRetryMs", "int", "leader_retry_ms", 0),
-        *_none(_QUORUM, "int", "observer.reconnectDelayMs", "observerMaster.sizeLimit"),
+        *_none(_MASTER, "int", "observerMaster.sizeLimit"),
+        *_none("observer.election.DelayMs spreads observers out", "int", "observer.reconnectDelayMs"),
         Key("observer.election.DelayMs", "int", "observer_rest_ms", 0),
         *_none(_MEMBER, "flag", "follower.skipLearnerRequestToNextProcessor"),
-        *_none(_QUORUM, "flag", "observer.syncEnabled"),
+        Key("observer.syncEnabled", "flag", "observer_sync_enabled"),
         *_none(_MEMBER, "flag", "forward_learner_requests_to_commit_processor_disabled"),
         *_none(_JVM, "int", "messageTracker.BufferSize", "commitProcessor.numWorkerThreads"),
         *_none(_JVM, "flag", "messageTracker.Enabled"),

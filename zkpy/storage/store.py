@@ -22,7 +22,7 @@ from zkpy.storage.history import Entry, LogReader
 from zkpy.storage.purge import purge
 from zkpy.storage.recover import Recovered, recover
 from zkpy.storage.snapshots import SnapshotWriter, find_snapshots, write_snapshot
-from zkpy.storage.txnlog import TxnLog
+from zkpy.storage.txnlog import NoLog, TxnLog
 from zkpy.tree.datatree import DataTree
 from zkpy.zab.ready import Ready
 
@@ -47,6 +47,7 @@ class StoreOptions:
     force_sync: bool = True  # forceSync
     max_length: int = 2 * 0xFFFFF  # jute.maxbuffer + extrasize
     snapshot_size_factor: float = 0.33  # snapshotSizeFactor
+    keeps_log: bool = True  # syncEnabled, of an observer; else there are only the trees that a leader sends
 
 
 class Store:
@@ -72,7 +73,7 @@ class Store:
         except BaseException:
             self.close()
             raise
-        self.log = TxnLog(
+        self.log = (TxnLog if options.keeps_log else NoLog)(
             self.log_dir,
             pre_alloc_bytes=options.pre_alloc,
             force_sync=options.force_sync,
@@ -202,6 +203,8 @@ class Store:
 
     def wants_snapshot(self, txns: int, size: int) -> bool:
         """Count `txns` more txns of `size` bytes; True once enough have come since the last time it was True."""
+        if not self.options.keeps_log:
+            return False
         self._txns += txns
         self._bytes += size
         if self._txns <= self._txn_limit and (self._size_limit <= 0 or self._bytes <= self._size_limit):

@@ -181,6 +181,13 @@ class TxnLog:
         self._allocated = size
 
 
+class NoLog(TxnLog):
+    """Forgets what it is given: of an observer that keeps no history (syncEnabled=false)."""
+
+    def extend(self, entries: list[tuple[int, bytes]]) -> None:
+        """Nothing is written, so nothing has to be durable."""
+
+
 def read_log(path: Path, limit: int = DEFAULT_MAX_LENGTH) -> Iterator[tuple[int, int, bytes]]:
     """The records of one file as (zxid, offset, entry), up to its end or its torn tail.
 
