@@ -1,4 +1,4 @@
-"""The servers that scripts/bench measures: one process, or an ensemble of three, on this machine's loopback.
+"""The servers that scripts/bench and scripts/failover measure: one process each, or three, on this machine's loopback.
 
     start ─→ the first client of each place has its session ─→ port_of(place) ┄ purge, memory, cpu ┄→ stop
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import random
 import re
 import select
 import shutil
@@ -161,21 +162,36 @@ class Process:
         """Start it on an empty directory: alone, or as the member `sid` of those."""
         shutil.rmtree(self.work, ignore_errors=True)
         (self.work / "data").mkdir(parents=True)
-        with open(self.work / "out", "wb") as out:
-            if self.name == "null":
-                program = [str(self.options.null_program), f"size={self.options.size}"]
-                self.process = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
-                assert self.process.stdout is not None
-                self.port = int(self.process.stdout.readline())
-                return
-            self.port = port
-            if sid:
-                (self.work / "data" / "myid").write_text(f"{sid}\n")
-            config = self.work / "zoo.cfg"
-            config.write_text(ZOO_CFG.format(data=self.work / "data", port=port) + members)
+        if self.name == "null":
+            program = [str(self.options.null_program), f"size={self.options.size}"]
+            self.process = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
+            assert self.process.stdout is not None
+            self.port = int(self.process.stdout.readline())
+            return
+        self.port = port
+        if sid:
+            (self.work / "data" / "myid").write_text(f"{sid}\n")
+        (self.work / "zoo.cfg").write_text(ZOO_CFG.format(data=self.work / "data", port=port) + members)
+        self.respawn()
+
+    def respawn(self) -> None:
+        """Start it over what its directory holds."""
+        with open(self.work / "out", "ab") as out:
             self.process = subprocess.Popen(
-                self.command(config), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                self.command(self.work / "zoo.cfg"),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
+
+    def kill(self) -> None:
+        """kill -9, and what it had on disk stays."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
 
     def purge(self) -> None:
         """Drop all but the newest logs and snapshots, as an operator's autopurge would: a run writes gigabytes."""
@@ -276,12 +292,19 @@ class Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on."""
+    """So many ports that nobody listens on, below those from which connections go out.
+
+    A member that is started again must find its ports free.
+    """
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.randrange(12_000, 32_000)
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports
 
 
 def mode_of(port: int) -> str:

@@ -223,3 +223,12 @@ def test_bench_starts_anywhere_and_knows_no_ensemble_of_null_servers(checkout: P
     done = run(sys.executable, checkout / "scripts" / "bench", "--members", "3", "--null")
     assert done.returncode == 2
     assert done.stderr.endswith("bench: error: --null: there is no ensemble of null servers\n")
+
+
+# --- failover --------------------------------------------------------------------------------------------------------
+
+
+def test_failover_starts_anywhere_and_knows_its_servers(checkout: Path) -> None:
+    done = run(sys.executable, checkout / "scripts" / "failover", "--servers", "zkpy,null")
+    assert done.returncode == 2
+    assert done.stderr.endswith("failover: error: --rounds is 1 or more, --servers are apache, zkpy or both\n")
