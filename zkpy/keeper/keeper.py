@@ -78,6 +78,42 @@ Note = tuple[str, str, dict[str, object]]
 class Keeper:
     """One server's service. Whoever drives it calls `begin` first in every turn."""
 
+    __slots__ = (
+        "_prompt_reads",
+        "connections",
+        "dirty",
+        "host",
+        "in_flight",
+        "is_serving",
+        "large_bytes",
+        "leading",
+        "learning",
+        "membership",
+        "next_zxid",
+        "notes",
+        "now_ms",
+        "outstanding",
+        "preparer",
+        "proposals",
+        "read_handlers",
+        "read_only",
+        "read_only_at_ms",
+        "reads",
+        "reaper",
+        "role",
+        "sessionless",
+        "sessions",
+        "settings",
+        "statistics",
+        "submit",
+        "throttle",
+        "trace_mask",
+        "tree",
+        "wall_ms",
+        "watches",
+        "write_ops",
+    )
+
     def __init__(self, tree: DataTree, settings: Settings, now_ms: int, wall_ms: int, host: Host | None = None) -> None:
         """Serve `tree`, whose sessions get a full timeout from now."""
         self.settings = settings

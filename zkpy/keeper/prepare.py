@@ -65,8 +65,8 @@ _CREATE_TAIL: Final = Struct(">?iiQ")
 _SET_DATA_TAIL: Final = Struct(">iiQ")
 #: The version after which they begin anew, below zero.
 _LAST_VERSION: Final = 0x7FFFFFFF
-#: What the root is called, by clients and in the tree.
-_ROOTS: Final = ("/", "")
+#: The length of the shortest path that is not the root's.
+_SHORTEST: Final = 2
 #: Where the nodes are that no digest covers and that quotas are kept in.
 _SYSTEM: Final = "/zookeeper"
 
@@ -87,6 +87,8 @@ class Preparer:
         self.sessions = sessions
         self.rules = rules
         self.settings = settings
+        # Is there more to do than the quick ways below do?
+        self._is_careful = settings.enforce_quota or not tree.digest_enabled
         # Encoded ACL → the ACL, for those that normalise to themselves whoever sends them.
         self._acls: dict[bytes, Acl] = {}
         #: (text for the log, was it refused) of limits that a write would pass; taken by the keeper.
@@ -225,9 +227,9 @@ class Preparer:
             or (expected != -1 and expected != node.version)
             or node.version >= _LAST_VERSION
             or node.digest < 0
-            or path in _ROOTS
+            or len(path) < _SHORTEST
             or path.startswith(_SYSTEM)
-            or self._is_unusual
+            or self._is_careful
         ):
             return None
         zxid = request.zxid
@@ -256,7 +258,7 @@ class Preparer:
             or session.is_closing
             or not 0 <= flags <= opcodes.EPHEMERAL_SEQUENTIAL
             or request.op == opcodes.CREATE_CONTAINER
-            or self._is_unusual
+            or self._is_careful
         ):
             return None
         path = encoded.decode()
@@ -299,11 +301,6 @@ class Preparer:
         outstanding.changes.append((zxid, path))
         outstanding.digest = outstanding.digest + digest & MASK
         return PreparedCreate(path, data, acl, ephemeral, parent.cversion, parent_path, name, node)
-
-    @property
-    def _is_unusual(self) -> bool:
-        """Is there something in general that the quick way leaves out?"""
-        return not self.tree.digest_enabled or (self.settings.enforce_quota and bool(self.tree.quotas.paths))
 
     def _on_set_acl(self, request: Request) -> Any:
         body = SetACLRequest.decode(request.frame, 8)[0]

@@ -9,6 +9,38 @@ from zkpy.keeper.metrics import Summary
 class Statistics:
     """What happened since the start, or since the last `reset` (srst)."""
 
+    __slots__ = (
+        "auth_failed",
+        "bytes_received",
+        "closed_not_serving",
+        "commits",
+        "connection_requests",
+        "connection_revalidations",
+        "connections_dropped_by_throttle",
+        "connections_rejected",
+        "digest_mismatches",
+        "large_requests_rejected",
+        "latency_count",
+        "latency_max_ms",
+        "latency_min_ms",
+        "latency_total_ms",
+        "packets_received",
+        "packets_sent",
+        "quota_exceeded",
+        "response_bytes",
+        "response_last",
+        "response_max",
+        "response_min",
+        "sessionless_expired",
+        "slow_syncs",
+        "snapshots",
+        "stale_sessions_expired",
+        "started_ms",
+        "summaries",
+        "unsuccessful_handshakes",
+        "watch_bytes",
+    )
+
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
         self.auth_failed = 0
