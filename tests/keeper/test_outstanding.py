@@ -124,3 +124,17 @@ def test_nothing_is_left_once_all_is_applied(world: World, client: Client) -> No
     outstanding = world.keeper.outstanding
     assert (outstanding.shadows, list(outstanding.changes), list(world.keeper.in_flight)) == ({}, [], [])
     assert outstanding.digest == world.tree.digest == world.tree.compute_digest()
+
+
+def test_digest_of_a_parent_that_is_written_between_two_creates_in_flight(world: World, client: Client) -> None:
+    """What was worked out for its first data must not be used for the second."""
+    pipeline(
+        world,
+        client,
+        client.request(opcodes.CREATE, CreateRequest("/a", b"first", OPEN, 0)),
+        client.request(opcodes.SET_DATA, SetDataRequest("/a", b"second", -1)),
+        client.request(opcodes.CREATE, CreateRequest("/a/x", b"", OPEN, 0)),
+        client.request(opcodes.SET_DATA, SetDataRequest("/a", b"third", -1)),
+        client.request(opcodes.CREATE, CreateRequest("/a/y", b"", OPEN, 0)),
+    )
+    assert world.tree.digest == world.tree.compute_digest()

@@ -136,6 +136,7 @@ class Outstanding:
 
     def changed(self, path: str, shadow: Shadow) -> None:
         """Bring the digest up to date after a change of `shadow`'s fields."""
+        shadow.head = -1
         if self._tree.digest_enabled and not path.startswith(EXCLUDED):
             digest = node_digest(path, shadow)
             self.digest = self.digest - shadow.digest + digest & MASK
