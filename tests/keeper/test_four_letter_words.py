@@ -274,6 +274,21 @@ def test_dump_shows_sessions_ephemerals_and_connections(world: World) -> None:
     )
 
 
+def test_connections_are_due_at_whole_intervals_of_one_without_session(world: World) -> None:
+    """A connection without a session has 10 s, and so has an interval."""
+    for timeout_ms in (6000, 7000, 20000):
+        world.client(timeout_ms)
+    world.advance(world.now_ms // -10000 * -10000 - world.now_ms)
+    for client in [world.client(timeout_ms) for timeout_ms in (6000, 9999, 10000, 20000)]:
+        client.call(opcodes.PING)
+    text = world.word(b"dump").partition("Connections Sets ")[2]
+    assert text.startswith("(3)/(8):\n")
+    counts = [int(line.split()[0]) for line in text.splitlines() if " expire at " in line]
+    seconds = [int(line[line.index(":") - 2 :][6:8]) for line in text.splitlines() if " expire at " in line]
+    assert sorted(counts) == [2, 2, 4]
+    assert len({second % 10 for second in seconds}) == 1
+
+
 def test_watch_words_speak_of_the_data_table(world: World, client: Client) -> None:
     other = world.client()
     client.exists("/a", watch=True)

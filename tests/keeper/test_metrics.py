@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests.keeper.harness import OPEN, Client, World
-from zkpy.keeper import metrics
+from tests.keeper.harness import OPEN, Client, World, check_op, create_op, delete_op, set_op
+from zkpy.keeper import metrics, namespaces, reads
 from zkpy.keeper.commands import monitor
 from zkpy.keeper.metrics import RESERVOIR, Summary
 from zkpy.proto import opcodes
-from zkpy.proto.records import CreateRequest
+from zkpy.proto.records import CreateRequest, GetACLRequest
 
 
 @pytest.fixture
 def world() -> World:
     """A server that answers mntr."""
-    return World(four_letter_words=frozenset(("mntr",)))
+    return World(four_letter_words=frozenset(("mntr", "srst")))
 
 
 def values(world: World) -> dict[str, str]:
@@ -169,3 +169,96 @@ def test_summary_does_not_grow_with_what_it_sees() -> None:
     assert len(summary._samples) == RESERVOIR
     assert summary.count == 3 * RESERVOIR
     assert max(summary._samples) > RESERVOIR, "later values get in too"
+
+
+# --- namespaces -----------------------------------------------------------------------------------------------------
+
+
+def summary(world: World, name: str) -> tuple[int, int, int, int]:
+    """Count, sum, min and max of a namespace's reads or writes, all 0 while there are none."""
+    found = values(world)
+    count, total, least, most = (
+        int(found.get(f"{part}_{name}_per_namespace", 0)) for part in ("cnt", "sum", "min", "max")
+    )
+    return count, total, least, most
+
+
+def test_reads_are_summed_up_by_the_first_name_of_their_paths(world: World) -> None:
+    client = world.client()
+    client.create("/a", b"12345")
+    client.create("/a/bb")
+    client.create("/a/c")
+    stat = 68
+    assert summary(world, "a_read") == (0, 0, 0, 0)
+    client.data("/a")
+    client.data("/a")
+    assert summary(world, "a_read") == (2, 2 * (2 + 5 + stat), 75, 75)
+    client.exists("/a/bb")
+    client.children("/a")
+    client.names("/a")
+    assert summary(world, "a_read") == (5, 150 + 5 + stat + 2 * (2 + 3 + stat), 73, 75)
+    client.set("/a", b"1")
+    client.data("/a")
+    assert summary(world, "a_read") == (6, 150 + 73 + 146 + 71, 71, 75)
+    client.exists("/none")
+    client.get("/none")
+    client.data("/")
+    client.children("/")
+    client.call(opcodes.GET_ACL, GetACLRequest("/a"))
+    assert summary(world, "a_read")[0] == 6
+    assert not any(name.startswith("cnt_none_") for name in values(world))
+
+
+def test_reads_of_more_znodes_than_answers_are_kept_are_all_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "CACHED_REPLIES_LIMIT", 10)
+    client = world.client()
+    client.create("/a")
+    for n in range(30):
+        client.create(f"/a/{n:02}")
+    for _ in range(3):
+        for n in range(30):
+            client.data(f"/a/{n:02}")
+            client.exists(f"/a/{n:02}")
+    assert summary(world, "a_read") == (180, 180 * (5 + 68), 73, 73)
+
+
+def test_writes_are_summed_up_by_the_first_name_of_their_paths(world: World) -> None:
+    client = world.client()
+    client.create("/a", b"12345")
+    client.create("/a/b", op=opcodes.CREATE2)
+    client.set("/a/b", b"x" * 100)
+    client.create("/b")
+    assert summary(world, "a_write") == (3, 7 + 4 + 104, 4, 104)
+    assert summary(world, "b_write") == (1, 2, 2, 2)
+    client.delete("/a/b")
+    client.multi(create_op("/a/m", data=b"123"), set_op("/a/m", b"1"), check_op("/a", 0), delete_op("/a/m"))
+    assert summary(world, "a_write") == (7, 115 + 4 + 7 + 5 + 4, 4, 104)
+    client.create("/a")
+    client.multi(create_op("/a/m"), create_op("/a/m"))
+    client.set("/")
+    assert summary(world, "a_write")[0] == 7
+    client.create("/a/e", flags=opcodes.EPHEMERAL)
+    client.close_session()
+    assert summary(world, "a_write") == (9, 135 + 4 + 4, 4, 104)
+
+
+def test_namespaces_stay_when_they_are_reset(world: World) -> None:
+    client = world.client()
+    client.create("/a", b"12345")
+    client.data("/a")
+    world.word(b"srst")
+    assert (summary(world, "a_read"), summary(world, "a_write")) == ((0, 0, 0, 0), (0, 0, 0, 0))
+    assert "cnt_a_read_per_namespace" in values(world)
+    client.data("/a")
+    assert summary(world, "a_read")[0] == 1
+
+
+def test_only_so_many_namespaces_are_told_apart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "NAMESPACES_LIMIT", 3)
+    client = world.client()
+    for name in "abcd":
+        client.create(f"/{name}")
+        client.create(f"/{name}/x")
+    assert [summary(world, f"{name}_write")[0] for name in "abcd"] == [2, 2, 2, 0]

@@ -252,6 +252,7 @@ def _mntr(keeper: "Keeper", client: Connection) -> str:
 
 def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
     """Every metric as (name, text), in Apache's order."""
+    keeper.count()
     statistics = keeper.statistics
     pairs = [("version", keeper.host.version), ("server_state", keeper.role)]
     gauges = _gauges(keeper)
@@ -275,7 +276,7 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
         pairs += statistics.summaries.get(name, metrics.EMPTY).lines(name, advanced=False)
     for name in metrics.ADVANCED_SUMMARIES:
         pairs += statistics.summaries.get(name, metrics.EMPTY).lines(name, advanced=True)
-    return pairs
+    return pairs + statistics.namespaces.lines()
 
 
 _PEER_STATES: Final = {"leader": "leading", "follower": "following", "observer": "observing"}

@@ -79,6 +79,7 @@ class Keeper:
     """One server's service. Whoever drives it calls `begin` first in every turn."""
 
     __slots__ = (
+        "_applied",
         "_prompt_reads",
         "connections",
         "dirty",
@@ -157,6 +158,8 @@ class Keeper:
         self.large_bytes = 0
         # Reads answered in the turn in which they came, to be counted at once for all of them.
         self._prompt_reads = 0
+        # Writes applied since they were last counted.
+        self._applied: list[Request] = []
 
         #: Writes proposed and not applied yet, in zxid order.
         self.in_flight: deque[Request] = deque()
@@ -174,7 +177,7 @@ class Keeper:
         self.outstanding = Outstanding(tree)
         rules = AclRules(digest_enabled=settings.digest_auth_enabled)
         self.preparer = Preparer(tree, self.outstanding, self.sessions, rules, settings)
-        self.reads = Reads(tree, self.watches, settings)
+        self.reads = Reads(tree, self.watches, settings, self.statistics.namespaces)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -184,6 +187,8 @@ class Keeper:
         self.wall_ms = wall_ms
         if self._prompt_reads:
             self._count_reads()
+        if self._applied:
+            self._count_writes()
 
     def wake(self) -> None:
         """Do what is due: expire sessions and connections, reap containers and TTL nodes."""
@@ -276,10 +281,12 @@ class Keeper:
             self.drop(client, str(framer.error))
 
     def connection_deadline_ms(self, client: Connection) -> int:
-        """When the connection will be closed unless something is heard of it, on the clock of `begin`."""
-        if client.session is not None:
-            return self.sessions.expiry.deadlines.get(client.session, self.now_ms)
-        return self.sessionless.deadlines.get(client, self.now_ms)
+        """When Apache would close it for silence, on the clock of `begin`: it rounds up to whole intervals, all of them
+        as long as a connection may be without a session (NIOServerCnxnFactory.cnxnExpiryQueue)."""
+        interval_ms = self.settings.sessionless_timeout_ms
+        heard_ms = max(client.established_ms, client.last_response_ms)
+        timeout_ms = client.timeout_ms if client.session is not None else interval_ms
+        return ((heard_ms + timeout_ms) // interval_ms + 1) * interval_ms
 
     def take_dirty(self) -> list[Connection]:
         """The connections that have something to send or to close, each once."""
@@ -445,6 +452,20 @@ class Keeper:
         count, self._prompt_reads = self._prompt_reads, 0
         self.statistics.add_latency(0, count)
         self.statistics.observe("readlatency", 0, count)
+        if self.reads.has_many:
+            self.reads.count()
+
+    def _count_writes(self) -> None:
+        self.statistics.namespaces.add_writes(self._applied)
+        self._applied.clear()
+
+    def count(self) -> None:
+        """Have the statistics know of all that was done so far."""
+        if self._prompt_reads:
+            self._count_reads()
+        if self._applied:
+            self._count_writes()
+        self.reads.count()
 
     # --- writes ------------------------------------------------------------------------------------------------
 
@@ -547,6 +568,7 @@ class Keeper:
                 packet = replies.path_reply(request.cxid, request.zxid, txn.path or "", node.stat(tree.extended_types))
         else:
             result = tree.apply(request, txn, request.digest, request.made)
+        self._applied.append(request)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
         if self.large_bytes:
@@ -643,8 +665,7 @@ class Keeper:
         if not client.received:  # it shows in its own answer
             client.received = 1
             self.statistics.packets_received += 1
-        if self._prompt_reads:
-            self._count_reads()
+        self.count()
         answer = commands.run(self, client, word, rest)
         if answer is None:
             return  # it needs more bytes

@@ -82,14 +82,18 @@ class Summary:
         self._samples: list[int] = []
         self._seed = 1
 
-    def add_range(self, total: int, count: int, least: int, most: int) -> None:
-        """`count` observations between `least` and `most` that sum up to `total`."""
+    def add_total(self, total: int, count: int, least: int, most: int) -> None:
+        """`count` observations between `least` and `most` that sum up to `total`, of which percentiles know nothing."""
         if not self.count or least < self.min:
             self.min = least
         if most > self.max:
             self.max = most
         self.count += count
         self.total += total
+
+    def add_range(self, total: int, count: int, least: int, most: int) -> None:
+        """`count` observations between `least` and `most` that sum up to `total`."""
+        self.add_total(total, count, least, most)
         samples = self._samples
         value = total // count
         if len(samples) < RESERVOIR:

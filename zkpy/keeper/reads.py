@@ -5,6 +5,7 @@ record, or raises: `Refusal` with an error code, `JuteError` for a body that is 
 are one step, so that nothing can change between them. Source: FinalRequestProcessor.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
@@ -14,6 +15,7 @@ from jute.wire import read_long, read_ustring, read_vector
 from zkpy.keeper import replies
 from zkpy.keeper.auth import Identities, permits, redacted, user_name
 from zkpy.keeper.connection import Connection
+from zkpy.keeper.namespaces import CachedReply, Namespaces
 from zkpy.keeper.requests import Refusal
 from zkpy.keeper.settings import Settings
 from zkpy.proto import errors, events, opcodes
@@ -70,13 +72,19 @@ CACHED_REPLIES_LIMIT: Final = 4096
 class Reads:
     """The handlers, over one tree and its watches."""
 
-    def __init__(self, tree: DataTree, watches: Watches[Connection], settings: Settings) -> None:
+    def __init__(
+        self, tree: DataTree, watches: Watches[Connection], settings: Settings, namespaces: Namespaces
+    ) -> None:
+        """Answer from `tree`; what is read is counted in `namespaces`, up to the last `count`."""
         self.tree = tree
+        self.namespaces = namespaces
         self.watches = watches
         self.settings = settings
         self._extended = tree.extended_types
-        # Znodes that hold their encoded reply (ZNode.reply); emptied whole when full.
-        self._cached: list[ZNode] = []
+        # What znodes hold as their reply (ZNode.reply), or have held; emptied whole when full.
+        self._cached: list[CachedReply] = []
+        # The paths of exists answered since the last `count`.
+        self._found: list[str] = []
 
     # --- data --------------------------------------------------------------------------------------------------
 
@@ -97,17 +105,14 @@ class Reads:
             self._permit(node, opcodes.PERM_READ, identities)
         if watch:
             self.watches.watch_data(path, connection)
-        body = node.reply
-        if body is None:
-            body = self._data_and_stat(node)
-            cached = self._cached
-            if len(cached) >= CACHED_REPLIES_LIMIT:
-                for old in cached:
-                    old.reply = None
-                cached.clear()
-            cached.append(node)
-            node.reply = body
-        return body
+        cached: CachedReply | None = node.reply
+        if cached is None:
+            if len(self._cached) >= CACHED_REPLIES_LIMIT:
+                self.forget()
+            cached = node.reply = CachedReply(path, node, self._data_and_stat(node))
+            self._cached.append(cached)
+        cached.reads += 1
+        return cached.body
 
     def exists(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
         """exists: leaves its watch whether the node is there or not."""
@@ -124,6 +129,7 @@ class Reads:
             self.watches.watch_data(path, connection)
         if node is None:
             raise Refusal(errors.NONODE)
+        self._found.append(path)
         return node.stat(self._extended)
 
     def get_children(self, connection: Connection, frame: bytes, identities: Identities) -> bytes:
@@ -286,7 +292,11 @@ class Reads:
                 out += _INT.pack(refusal.code)
             else:
                 MultiHeader(type_, False, 0).encode(out)
-                out += self._data_and_stat(node) if type_ == opcodes.GET_DATA else _names(node)
+                if type_ == opcodes.GET_DATA:
+                    out += self._data_and_stat(node)
+                    self.namespaces.add_read(_path(path), len(node.data) if node.data else 0)
+                else:
+                    out += self._names(_path(path), node)
         MultiHeader(-1, True, -1).encode(out)
         return bytes(out)
 
@@ -321,18 +331,46 @@ class Reads:
         if request.watch:
             assert request.path is not None
             self.watches.watch_children(request.path, connection)
-        return _names(node), node
+        return self._names(_path(request.path), node), node
 
+    def _names(self, path: str, node: ZNode) -> bytes:
+        """The children's names as a vector of strings."""
+        children = node.children
+        if not children:
+            self.namespaces.add_read(path, 0)
+            return _INT.pack(0)
+        parts = [_INT.pack(len(children))]
+        for name in children:
+            encoded = name.encode()
+            parts += (_INT.pack(len(encoded)), encoded)
+        self.namespaces.add_read(path, sum(map(len, children)))
+        return b"".join(parts)
 
-def _names(node: ZNode) -> bytes:
-    """The children's names as a vector of strings."""
-    if not node.children:
-        return _INT.pack(0)
-    parts = [_INT.pack(len(node.children))]
-    for name in node.children:
-        encoded = name.encode()
-        parts += (_INT.pack(len(encoded)), encoded)
-    return b"".join(parts)
+    # --- what was read -----------------------------------------------------------------------------------------------
+
+    @property
+    def has_many(self) -> bool:
+        """Is it time to `count`, so that what is not counted does not grow?"""
+        return len(self._found) >= CACHED_REPLIES_LIMIT
+
+    def count(self) -> None:
+        """Have `namespaces` know of all reads so far."""
+        namespaces = self.namespaces
+        for path, times in Counter(self._found).items():
+            namespaces.add_read(path, 0, times)
+        self._found.clear()
+        for cached in self._cached:
+            if cached.reads:
+                namespaces.add_replies(cached.path, cached.size, cached.reads)
+                cached.reads = 0
+
+    def forget(self) -> None:
+        """Keep no encoded answers, and count what was read."""
+        self.count()
+        for cached in self._cached:
+            if cached.node.reply is cached:
+                cached.node.reply = None
+        self._cached.clear()
 
 
 def _watcher(frame: bytes) -> tuple[str, tuple[int, int]]:

@@ -54,6 +54,7 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
         # All that its leader had applied when it sent the tree, or that was on this disk, has come by now.
         keeper.tree.is_fuzzy = False
     keeper.sessions.clear()
+    keeper.reads.forget()
     keeper.sessions.unknown_code = errors.SESSIONEXPIRED
     keeper.sessions.admits_foreign = keeper.settings.local_sessions
     keeper.serve_tree(keeper.tree)
@@ -83,4 +84,5 @@ def install(keeper: "Keeper", tree: DataTree) -> None:
     """A snapshot from the leader, or what is left of a history that was cut, takes the place of the tree."""
     assert not keeper.is_serving, "clients have seen the old tree"
     assert keeper.leading is None, "a leader's history is never replaced"
+    keeper.reads.forget()
     keeper.serve_tree(tree)

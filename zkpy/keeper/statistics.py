@@ -4,6 +4,7 @@ Plain integers that the keeper raises as it works; times in milliseconds. Source
 """
 
 from zkpy.keeper.metrics import Summary
+from zkpy.keeper.namespaces import Namespaces
 
 
 class Statistics:
@@ -24,6 +25,7 @@ class Statistics:
         "latency_max_ms",
         "latency_min_ms",
         "latency_total_ms",
+        "namespaces",
         "packets_received",
         "packets_sent",
         "quota_exceeded",
@@ -44,6 +46,7 @@ class Statistics:
     def __init__(self, started_ms: int) -> None:
         self.started_ms = started_ms
         self.auth_failed = 0
+        self.namespaces = Namespaces()
         self.reset()
 
     def reset(self) -> None:
@@ -76,6 +79,7 @@ class Statistics:
         self.quota_exceeded: dict[str, int] = {}
         #: Observed values by metric name (zkpy.keeper.metrics).
         self.summaries: dict[str, Summary] = {}
+        self.namespaces.reset()
 
     def observe(self, name: str, value: int, count: int = 1) -> None:
         """`count` observations of `value` under a metric's name."""

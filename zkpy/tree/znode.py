@@ -7,7 +7,7 @@ Sources: DataNode, EphemeralType.
 """
 
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from zkpy.tree.acl import Acl
 
@@ -87,7 +87,7 @@ class ZNode:
         self.pzxid = pzxid
         self.children: dict[str, None] | None = None
         self.digest = -1
-        self.reply: bytes | None = None
+        self.reply: Any = None
 
     def stat(self, extended: bool) -> bytes:
         """The 68 bytes of the Stat that clients see (DataNode.copyStat)."""
