@@ -125,7 +125,8 @@ SOURCES = sorted(path for name in ("jute", "zkpy") for path in (ROOT / name).rgl
 def test_the_sources_are_all_found() -> None:
     modules = {module_name(path) for path in SOURCES}
     assert {"jute", "jute.wire", "zkpy", "zkpy.replica", "zkpy.keeper.keeper", "zkpy.server.hub"} <= modules
-    assert {home_of(module) for module in modules} >= {*CORE, "zkpy.storage", "zkpy.server", "zkpy.cli", "zkpy"}
+    homes = {home_of(module) for module in modules}
+    assert homes >= {*CORE, "zkpy.storage", "zkpy.server", "zkpy.recipes", "zkpy.cli", "zkpy"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[module_name(path) for path in SOURCES])
@@ -158,6 +159,9 @@ def test_the_floors_stand_on_one_another_without_a_circle() -> None:
         ("zkpy.replica", "from zkpy.storage import Store", "1: zkpy.replica imports zkpy.storage"),
         ("zkpy.storage.store", "from zkpy.replica import Replica", "1: zkpy.storage imports zkpy.replica"),
         ("zkpy.storage.store", "import trio", "1: zkpy.storage imports trio"),
+        ("zkpy.recipes.locks", "from zkpy.server import server", "1: zkpy.recipes imports zkpy.server"),
+        ("zkpy.recipes.locks", "from zkpy.proto import paths", "1: zkpy.recipes imports zkpy.proto"),
+        ("zkpy.recipes.locks", "import trio", "1: zkpy.recipes imports trio"),
         ("zkpy.server.hub", "from zkpy.cli import main", "1: zkpy.server imports zkpy.cli"),
         ("zkpy.keeper.keeper", "def f():\n    import time", "2: the core imports time"),
         ("zkpy.keeper.keeper", "if 0:\n    from os.path import join", "2: the core imports os.path"),

@@ -1,0 +1,3 @@
+"""tests/recipes/test_locks.py against Apache's server."""
+
+from tests.recipes.test_locks import *  # noqa: F403

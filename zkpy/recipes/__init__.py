@@ -1,0 +1,55 @@
+"""Recipes on kazoo, for any ZooKeeper server: locks, elections and fences that are safe by default.
+
+Read in this order:
+
+    sequencer    what a grant is, to be sent along with requests      contenders  names and order of those in line
+    lease        the holder's local deadline                          asking      requests with an end to the waiting
+    traces       what a contender leaves, and how it goes             guards      check_sequencer, guarded transactions
+    grants       a lock while it is held                              locks       how it is acquired; lock-delay
+    election     one leader, and events                               holders     who holds, who waits
+    fence        the few lines that a protected resource needs        errors      what is raised
+"""
+
+from zkpy.recipes.election import Election
+from zkpy.recipes.errors import (
+    BadSequencer,
+    Cancelled,
+    HoldersDiffer,
+    NotAcquired,
+    NotHeld,
+    RecipeError,
+    StaleSequencer,
+)
+from zkpy.recipes.fence import MemoryFence, SqlFence
+from zkpy.recipes.grants import Event, EventKind, Grant, Standing
+from zkpy.recipes.guards import GuardedTransaction, check_sequencer
+from zkpy.recipes.holders import Standee, Standings, who
+from zkpy.recipes.locks import MAX_LOCK_DELAY_S, Contention, Lock
+from zkpy.recipes.sequencer import Mode, Sequencer
+
+__all__ = [
+    "MAX_LOCK_DELAY_S",
+    "BadSequencer",
+    "Cancelled",
+    "Contention",
+    "Election",
+    "Event",
+    "EventKind",
+    "Grant",
+    "GuardedTransaction",
+    "HoldersDiffer",
+    "Lock",
+    "MemoryFence",
+    "Mode",
+    "NotAcquired",
+    "NotHeld",
+    "RecipeError",
+    "Sequencer",
+    "SqlFence",
+    "StaleSequencer",
+    "Standee",
+    "Standing",
+    "Standings",
+    "check_sequencer",
+    "who",
+]
