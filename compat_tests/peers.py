@@ -42,6 +42,12 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 
 
+#: What scripts/peers can install → what the names of their directories begin with.
+PEERS = {"apache": "zookeeper-3.9", "apache38": "zookeeper-3.8", "kafka": "kafka-", "kazoo": "kazoo-"}
+#: Kinds of server: Apache's, the same of 3.8, and ours.
+KINDS = ("apache", "apache38", "zkpy")
+
+
 def peers_dir() -> Path:
     """Where scripts/peers installs."""
     given = os.environ.get("ZKPY_PEERS")
@@ -52,8 +58,8 @@ def peers_dir() -> Path:
 
 
 def find_peer(name: str) -> Path | None:
-    """The directory of an installed peer ("apache", "kafka", "kazoo"), the newest if there are several."""
-    prefix = {"apache": "zookeeper-", "kafka": "kafka-", "kazoo": "kazoo-"}[name]
+    """The directory of an installed peer, the newest if there are several."""
+    prefix = PEERS[name]
     if name != "kazoo" and shutil.which("java") is None:
         return None
     directory = peers_dir()
@@ -104,10 +110,10 @@ def zkcli_command(directory: Path) -> list[str]:
     return apache_tool_command(directory, "ZooKeeperMain")
 
 
-def apache_server_command(directory: Path, flags: list[str] | None = None) -> list[str]:
+def apache_server_command(directory: Path, flags: list[str] | None = None, peer: str = "apache") -> list[str]:
     """The command line of Apache's server, without its zoo.cfg; its log goes to stdout."""
     return [
-        "java", *JAVA_FLAGS, _logback(directory, "INFO"), *(flags or []), "-cp", classpath("apache"),
+        "java", *JAVA_FLAGS, _logback(directory, "INFO"), *(flags or []), "-cp", classpath(peer),
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     ]  # fmt: skip
 
@@ -129,8 +135,8 @@ class Server:
         config: dict[str, str] | None = None,
         jvm_flags: str = "",
     ) -> None:
-        """`kind` is "apache" or "zkpy". zoo.cfg and the log stand beside `data_dir`."""
-        assert kind in ("apache", "zkpy")
+        """`kind` is one of KINDS. zoo.cfg and the log stand beside `data_dir`."""
+        assert kind in KINDS
         self.kind = kind
         self.host = "127.0.0.1"
         self.port = port or free_port()
@@ -169,8 +175,8 @@ class Server:
         settings = {"dataDir": str(self.data_dir), "clientPort": str(self.port), **self.config}
         self.config_path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         environment = dict(os.environ)
-        if self.kind == "apache":
-            command = apache_server_command(self.data_dir.parent, self.jvm_flags.split())
+        if self.kind != "zkpy":
+            command = apache_server_command(self.data_dir.parent, self.jvm_flags.split(), self.kind)
         else:
             command = zkpy_server_command()
             environment["SERVER_JVMFLAGS"] = self.jvm_flags
@@ -238,7 +244,7 @@ class Server:
 
 
 def server(kind: str, data_dir: Path, **options: object) -> Server:
-    """A server of either kind."""
+    """A server of any kind."""
     return Server(kind, data_dir, **options)  # type: ignore[arg-type]
 
 

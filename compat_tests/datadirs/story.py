@@ -52,14 +52,17 @@ def await_true(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def write_chapter(server: Server, root: str) -> list[OpenSession]:
-    """Every kind of txn under `root`, which must not exist yet; the sessions left open at the end."""
+def write_chapter(server: Server, root: str, *, address: str = "::1") -> list[OpenSession]:
+    """Every kind of txn under `root`, which must not exist yet; the sessions left open at the end.
+
+    `address` stands in an ACL: servers of 3.8 know IPv4 alone.
+    """
     with Client(server) as client:
         client.do("create", path=root, data=b"chapter")
         await_gone(client, *_leave_session(server, f"{root}/expired", timeout_ms=SHORT_MS).paths)
         _write_nodes(client, root)
         _write_counters(client, f"{root}/counters")
-        _write_acls(server, client, f"{root}/acls")
+        _write_acls(server, client, f"{root}/acls", address)
         _write_multis(client, f"{root}/multis")
         _write_errors(client, f"{root}/errors")
         _write_quota(client, f"{root}/limited")
@@ -136,7 +139,7 @@ def _write_counters(client: Client, parent: str) -> None:
     assert client.do("create", path=f"{parent}/", flags=SEQUENCE)["path"] == f"{parent}/0000000013"
 
 
-def _write_acls(server: Server, client: Client, parent: str) -> None:
+def _write_acls(server: Server, client: Client, parent: str, address: str) -> None:
     with Client(server) as alice:
         alice.authenticate(ALICE)
         alice.do("create", path=parent)
@@ -148,7 +151,7 @@ def _write_acls(server: Server, client: Client, parent: str) -> None:
         alice.do("setACL", path=f"{parent}/changed", acl=[acl(31, "auth", ""), acl(16, "world", "anyone")])
     client.do("create", path=f"{parent}/read-only", acl=[acl(1, "world", "anyone")])
     client.do("create", path=f"{parent}/open", acl=[acl(31, "world", "anyone")])
-    client.do("create", path=f"{parent}/unicode", acl=[acl(31, "digest", "ünï:中文"), acl(4, "ip", "::1")])
+    client.do("create", path=f"{parent}/unicode", acl=[acl(31, "digest", "ünï:中文"), acl(4, "ip", address)])
     client.do("create", path=f"{parent}/open/e", flags=EPHEMERAL, acl=[acl(3, "world", "anyone")])
     client.fail(NO_AUTH, "setData", path=f"{parent}/read-only", data=b"no")
     client.fail(INVALID_ACL, "setACL", path=f"{parent}/open", acl=[])

@@ -103,7 +103,7 @@ class Member(Server):
         """Start it over its directory, made if need be."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "myid").write_text(f"{self.sid}\n")
-        louder = f" -Dlogback.configurationFile={self._logback}" if self.kind == "apache" else ""
+        louder = f" -Dlogback.configurationFile={self._logback}" if self.kind != "zkpy" else ""
         self.jvm_flags = self._flags + louder
         self._log_start = len(self.log())
         super().launch()
@@ -169,7 +169,7 @@ class Ensemble:
         config: dict[str, str] | None = None,
         flags: str = "",
     ) -> None:
-        """`kinds`: sid → "apache" or "zkpy"; `flags`: -D options for all."""
+        """`kinds`: sid → one of peers.KINDS; `flags`: -D options for all."""
         self.observers = frozenset(observers)
         ports = iter(pick_ports(3 * len(kinds)))
         lines = {
@@ -244,7 +244,7 @@ class Ensemble:
     def ways(self, sid: int) -> set[str]:
         """The ways in which a member was brought up when last launched, as Apache tells it: itself, or its leader."""
         member, leader = self.members[sid], self.leader()
-        text = member.recent_log() if member.kind == "apache" else _told_of(leader.recent_log(), sid)
+        text = member.recent_log() if member.kind != "zkpy" else _told_of(leader.recent_log(), sid)
         return {way for way, pattern in WAYS.items() if re.search(pattern, text)}
 
     def wrong_digests(self) -> list[str]:
