@@ -7,11 +7,7 @@ import attrs
 import pytest
 
 from zkpy.server.config import Config, ConfigError, load_config
-from zkpy.server.server import store_options_of
 from zkpy.server.settings import FAMILIES, KEYS, OWN, PROPERTY, SYSTEM
-
-#: What every file of these tests holds unless the test says otherwise.
-BASE = {"dataDir": "/data", "clientPort": "2181"}
 
 #: The keys that do something: a sample, the field it sets, and to what.
 HONOURED: dict[str, tuple[str, str, Any]] = {
@@ -167,27 +163,6 @@ FAMILY_MEMBERS = {
 }
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Any:
-    """read(text or entries, options) → Config and notes. Entries come on top of BASE; the file is tmp_path/zoo.cfg."""
-
-    def read(content: str | dict[str, str], options: str = "", **environ: str) -> tuple[Config, list[str]]:
-        if isinstance(content, dict):
-            content = "".join(f"{key}={value}\n" for key, value in {**BASE, **content}.items())
-        path = tmp_path / "zoo.cfg"
-        path.write_text(content, encoding="iso-8859-1")
-        return load_config(path, {"SERVER_JVMFLAGS": options, **environ})
-
-    return read
-
-
-def refusal(read: Any, *args: Any) -> str:
-    """What a configuration is refused with."""
-    with pytest.raises(ConfigError) as caught:
-        read(*args)
-    return str(caught.value)
-
-
 # --- the list of keys -----------------------------------------------------------------------------------------------
 
 
@@ -212,16 +187,16 @@ def test_a_key_sets_its_field(read: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NO_EFFECT)
-def test_a_key_without_effect_is_accepted_with_one_line_that_says_so(read: Any, tmp_path: Path, name: str) -> None:
+def test_a_key_without_effect_is_accepted_with_one_line_that_says_so(read: Any, name: str) -> None:
     config, notes = read({name: NO_EFFECT[name]})
-    assert notes == [f"{tmp_path}/zoo.cfg, line 3: {name} has no effect: {KEYS[name].why}"]
+    assert notes == [f"zoo.cfg, line 3: {name} has no effect: {KEYS[name].why}"]
     assert config == read({})[0]
 
 
 @pytest.mark.parametrize("prefix", FAMILY_MEMBERS)
-def test_a_family_of_keys_is_accepted_with_one_line_that_says_so(read: Any, tmp_path: Path, prefix: str) -> None:
+def test_a_family_of_keys_is_accepted_with_one_line_that_says_so(read: Any, prefix: str) -> None:
     name = FAMILY_MEMBERS[prefix]
-    assert read({name: "x"})[1] == [f"{tmp_path}/zoo.cfg, line 3: {name} has no effect: {FAMILIES[prefix]}"]
+    assert read({name: "x"})[1] == [f"zoo.cfg, line 3: {name} has no effect: {FAMILIES[prefix]}"]
 
 
 def test_a_key_that_stands_twice_is_mentioned_once(read: Any) -> None:
@@ -237,9 +212,9 @@ def test_a_key_that_stands_twice_is_mentioned_once(read: Any) -> None:
     ("name", "hint"),
     [("snapcount", ": did you mean snapCount?"), ("clientport", ": did you mean clientPort?"), ("whatever", "")],
 )
-def test_an_unknown_key_is_accepted_with_a_line_and_a_guess(read: Any, tmp_path: Path, name: str, hint: str) -> None:
+def test_an_unknown_key_is_accepted_with_a_line_and_a_guess(read: Any, name: str, hint: str) -> None:
     config, notes = read({name: "1"})
-    assert notes == [f"{tmp_path}/zoo.cfg, line 3: {name} is not a key of ZooKeeper 3.9 and has no effect{hint}"]
+    assert notes == [f"zoo.cfg, line 3: {name} is not a key of ZooKeeper 3.9 and has no effect{hint}"]
     assert config == read({})[0]
 
 
@@ -289,11 +264,10 @@ def test_an_option_that_apache_would_not_read_is_mentioned(read: Any, name: str,
     assert config == read({})[0]
 
 
-def test_a_plain_key_of_the_configuration_file_has_no_second_spelling(read: Any, tmp_path: Path) -> None:
+def test_a_plain_key_of_the_configuration_file_has_no_second_spelling(read: Any) -> None:
     config, notes = read({"zookeeper.tickTime": "5"})
     assert notes == [
-        f"{tmp_path}/zoo.cfg, line 3: zookeeper.tickTime is not a key of ZooKeeper 3.9 and has no effect:"
-        " did you mean tickTime?"
+        "zoo.cfg, line 3: zookeeper.tickTime is not a key of ZooKeeper 3.9 and has no effect: did you mean tickTime?"
     ]
     assert config.tick_time_ms == 3000
 
@@ -305,8 +279,8 @@ def test_options_are_words_of_a_shell_and_those_of_others_are_left_alone(read: A
     assert (config.super_digest, config.snap_count, notes) == ("super:with blank", 7, [])
 
 
-def test_an_open_quote_in_the_options_is_refused(read: Any) -> None:
-    assert refusal(read, {}, "-Da='b") == "environment variable SERVER_JVMFLAGS: No closing quotation"
+def test_an_open_quote_in_the_options_is_refused(refusal: Any) -> None:
+    assert refusal({}, "-Da='b") == "environment variable SERVER_JVMFLAGS: No closing quotation"
 
 
 def test_the_last_of_equal_options_counts_and_jvmflags_come_last(read: Any) -> None:
@@ -324,12 +298,10 @@ def test_an_option_that_the_file_overrules_need_not_be_right(read: Any) -> None:
     assert read({"snapCount": "8"}, "-Dzookeeper.snapCount=x")[0].snap_count == 8
 
 
-def test_what_apache_takes_from_options_alone_is_stronger_there(read: Any, tmp_path: Path) -> None:
+def test_what_apache_takes_from_options_alone_is_stronger_there(read: Any) -> None:
     config, notes = read({"jute.maxbuffer": "5000"}, "-Djute.maxbuffer=6000")
     assert config.jute_maxbuffer == 6000
-    assert notes == [
-        f"{tmp_path}/zoo.cfg, line 3: jute.maxbuffer has no effect: the option -Djute.maxbuffer is stronger"
-    ]
+    assert notes == ["zoo.cfg, line 3: jute.maxbuffer has no effect: the option -Djute.maxbuffer is stronger"]
 
 
 @pytest.mark.parametrize("lines", ["snapCount=8\nzookeeper.snapCount=9\n", "zookeeper.snapCount=9\nsnapCount=8\n"])
@@ -383,15 +355,15 @@ def test_blanks_around_keys_and_values_do_not_count(read: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_key_value_file_line_and_what_is_right(
-    read: Any, tmp_path: Path, name: str, value: str, why: str
+    refusal: Any, name: str, value: str, why: str
 ) -> None:
     text = f"dataDir=/d\nclientPort=1\n# this comment, and the file's line ends, count as lines\n{name}={value}\n"
     shown = "\0" if value == "\\u0000" else value
-    assert refusal(read, text) == f"{tmp_path}/zoo.cfg, line 4: {name}={shown}: {why}"
+    assert refusal(text) == f"zoo.cfg, line 4: {name}={shown}: {why}"
 
 
-def test_a_wrong_value_of_an_option_is_refused_with_its_variable(read: Any) -> None:
-    assert refusal(read, {}, "-Dzookeeper.snapCount=many") == (
+def test_a_wrong_value_of_an_option_is_refused_with_its_variable(refusal: Any) -> None:
+    assert refusal({}, "-Dzookeeper.snapCount=many") == (
         "environment variable SERVER_JVMFLAGS: zookeeper.snapCount=many: it must be a whole number"
     )
 
@@ -422,11 +394,11 @@ def test_a_negative_limit_of_connections_is_none(read: Any, name: str, field: st
     [("autopurge.snapRetainCount", "1", "snap_retain_count", 3), ("snapCount", "0", "snap_count", 2)],
 )
 def test_a_count_below_the_least_is_raised_with_a_line(
-    read: Any, tmp_path: Path, name: str, value: str, field: str, least: int
+    read: Any, name: str, value: str, field: str, least: int
 ) -> None:
     config, notes = read({name: value})
     assert getattr(config, field) == least
-    assert notes == [f"{tmp_path}/zoo.cfg, line 3: {name}={value} is raised to {least}, the least"]
+    assert notes == [f"zoo.cfg, line 3: {name}={value} is raised to {least}, the least"]
 
 
 def test_read_only_mode_allows_the_word_that_asks_for_it(read: Any) -> None:
@@ -455,9 +427,9 @@ def test_session_timeouts_are_two_and_twenty_ticks_unless_they_are_given(read: A
     assert (config.min_session_timeout_ms, config.max_session_timeout_ms) == (50, 2000)
 
 
-def test_the_least_session_timeout_must_not_be_larger_than_the_most(read: Any, tmp_path: Path) -> None:
-    assert refusal(read, {"minSessionTimeout": "50000", "maxSessionTimeout": "40000"}) == (
-        f"{tmp_path}/zoo.cfg: minSessionTimeout must not be larger than maxSessionTimeout (50000 > 40000 ms)"
+def test_the_least_session_timeout_must_not_be_larger_than_the_most(refusal: Any) -> None:
+    assert refusal({"minSessionTimeout": "50000", "maxSessionTimeout": "40000"}) == (
+        "zoo.cfg: minSessionTimeout must not be larger than maxSessionTimeout (50000 > 40000 ms)"
     )
 
 
@@ -466,12 +438,12 @@ def test_the_slack_of_records_follows_the_largest_packet(read: Any) -> None:
     assert read({"jute.maxbuffer": "100"})[0].jute_extrasize == 1024
 
 
-def test_enforced_authentication_needs_schemes_of_this_server(read: Any, tmp_path: Path) -> None:
+def test_enforced_authentication_needs_schemes_of_this_server(read: Any, refusal: Any) -> None:
     config, notes = read({"enforce.auth.enabled": "true", "enforce.auth.schemes": "digest"})
     assert (config.enforce_auth_enabled, config.enforce_auth_schemes, notes) == (True, ("digest",), [])
     for schemes, shown in (("", "nothing"), ("digest,sasl", "digest,sasl")):
-        assert refusal(read, {"enforce.auth.enabled": "true", "enforce.auth.schemes": schemes}) == (
-            f"{tmp_path}/zoo.cfg, line 3: enforce.auth.enabled needs enforce.auth.schemes to list"
+        assert refusal({"enforce.auth.enabled": "true", "enforce.auth.schemes": schemes}) == (
+            f"zoo.cfg, line 3: enforce.auth.enabled needs enforce.auth.schemes to list"
             f" schemes of this server (digest, ip), not '{shown}'"
         )
 
@@ -484,8 +456,8 @@ def test_enforced_authentication_needs_schemes_of_this_server(read: Any, tmp_pat
         ("dataDir=/d\nclientPortAddress=::1\n", "clientPortAddress is set but clientPort is not set"),
     ],
 )
-def test_what_must_be_set_is_asked_for(read: Any, tmp_path: Path, text: str, why: str) -> None:
-    assert refusal(read, text) == f"{tmp_path}/zoo.cfg: {why}"
+def test_what_must_be_set_is_asked_for(refusal: Any, text: str, why: str) -> None:
+    assert refusal(text) == f"zoo.cfg: {why}"
 
 
 def test_relative_paths_are_mentioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,162 +479,20 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "no.cfg", {})
 
 
+def test_places_are_told_with_the_whole_path(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.cfg"
+    path.write_text("dataDir=/d\nclientPort=1\nfips-mode=true\n")
+    (note,) = load_config(path, {})[1]
+    assert note.startswith(f"{path}, line 3: fips-mode has no effect")
+    path.write_text("dataDir=/d\nclientPort=x\n")
+    with pytest.raises(ConfigError, match=rf"{path}, line 2: clientPort=x: it must be a whole number"):
+        load_config(path, {})
+
+
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"{tmp_path}: Is a directory: cannot read"):
         load_config(tmp_path, {})
 
 
-def test_half_an_escape_is_refused_with_its_line(read: Any, tmp_path: Path) -> None:
-    assert refusal(read, "dataDir=/d\nclientPort=\\u12\n") == f"{tmp_path}/zoo.cfg: line 2: malformed \\uXXXX escape"
-
-
-# --- ensembles ------------------------------------------------------------------------------------------------------
-
-
-THREE = "server.1=a:2888:3888\nserver.2=b:2889:3889\nserver.3=c:2890:3890\ninitLimit=10\nsyncLimit=5\n"
-
-
-@pytest.fixture
-def member(read: Any, tmp_path: Path) -> Any:
-    """member(lines, myid): the Config and notes of a member with data in tmp_path."""
-
-    def read_member(lines: str, myid: str | None = "2", client: str = "clientPort=2181\n") -> Any:
-        (tmp_path / "myid").unlink(missing_ok=True)
-        if myid is not None:
-            (tmp_path / "myid").write_text(myid)
-        return read(f"dataDir={tmp_path}\n{client}{lines}")
-
-    return read_member
-
-
-def test_a_member_knows_the_others_and_its_own_number(member: Any) -> None:
-    config, notes = member(THREE, "2\n")
-    assert notes == []
-    assert config.sid == 2
-    assert config.members.quorum_addresses == {1: [("a", 2888)], 2: [("b", 2889)], 3: [("c", 2890)]}
-    assert config.members.election_addresses == {1: [("a", 3888)], 2: [("b", 3889)], 3: [("c", 3890)]}
-    assert config.members.text == (
-        "server.1=a:2888:3888:participant\nserver.2=b:2889:3889:participant\nserver.3=c:2890:3890:participant\nversion=0"
-    )
-
-
-def test_a_server_line_may_say_where_clients_are_served(member: Any) -> None:
-    lines = THREE.replace("b:2889:3889", "b:2889:3889;127.0.0.1:2199")
-    config, _ = member(lines, client="")
-    assert (config.client_address, config.client_port) == ("127.0.0.1", 2199)
-    assert "server.2=b:2889:3889:participant;127.0.0.1:2199\n" in config.members.text
-    config, _ = member(lines.replace("127.0.0.1:", ""), client="")
-    assert (config.client_address, config.client_port) == ("", 2199)
-    assert "server.2=b:2889:3889:participant;0.0.0.0:2199\n" in config.members.text
-    config, _ = member(lines, client="clientPort=2199\n")
-    assert config.client_port == 2199
-    with pytest.raises(ConfigError, match=r"line 2: client address for this server .id = 2. .* is different from"):
-        member(lines, client="clientPort=2181\n")
-
-
-@pytest.mark.parametrize(
-    ("role", "lines", "keeps_log"),
-    [
-        ("observer", "", True),
-        ("observer", "syncEnabled=false\n", False),
-        ("observer", "observer.syncEnabled=false\n", False),
-        ("observer", "syncEnabled=false\nobserver.syncEnabled=true\n", True),
-        ("participant", "syncEnabled=false\n", True),
-    ],
-)
-def test_an_observer_may_do_without_a_log(member: Any, role: str, lines: str, keeps_log: bool) -> None:
-    config, _ = member(f"{THREE}server.4=d:1:2:{role}\n{lines}", "4")
-    assert store_options_of(config).keeps_log == keeps_log
-
-
-def test_an_ensemble_of_one_may_be_asked_for(member: Any, read: Any, tmp_path: Path) -> None:
-    config, notes = member("standaloneEnabled=false\nserver.2=a:2:3\ninitLimit=1\nsyncLimit=1\n")
-    assert list(config.members.servers) == [2]
-    assert notes == []
-    assert refusal(read, "dataDir=/d\nclientPort=1\nstandaloneEnabled=false\n") == (
-        f"{tmp_path}/zoo.cfg: standaloneEnabled = false then number of participants should be >0: add server lines"
-    )
-
-
-def test_members_may_stand_in_a_file_of_their_own(member: Any, tmp_path: Path) -> None:
-    for name, version in (("zoo.cfg.dynamic.1a", 0x1A), ("zoo.cfg.dynamic", 0), ("members", 0)):
-        (tmp_path / name).write_text("server.1=a:2:3\nserver.2=b:2:3;2199\nserver.3=c:2:3:observer\n")
-        config, _ = member(f"dynamicConfigFile={tmp_path}/{name}\ninitLimit=1\nsyncLimit=1\n", client="")
-        assert config.members.version == version
-        assert config.members.text.endswith(f"\nversion={version:x}")
-        assert config.members.voters == [1, 2]
-        assert config.client_port == 2199
-
-
-def test_an_even_number_of_voters_is_worth_a_line(member: Any, tmp_path: Path) -> None:
-    lines = THREE.replace("server.3", "server.4")
-    assert member(lines.replace("server.4=c:2890:3890\n", ""))[1] == [
-        f"{tmp_path}/zoo.cfg: No server failure will be tolerated. You need at least 3 servers."
-    ]
-    assert member(lines + "server.5=e:1:2\n")[1] == [
-        f"{tmp_path}/zoo.cfg: Non-optimal configuration, consider an odd number of servers."
-    ]
-
-
-def test_a_wrong_peer_type_is_worth_a_line(member: Any, tmp_path: Path) -> None:
-    _, notes = member(THREE + "peerType=observer\n")
-    assert notes == [
-        f"{tmp_path}/zoo.cfg, line 8: peerType=observer has no effect: by its server line server 2 is a participant"
-    ]
-    assert member(THREE + "peerType=participant\n")[1] == []
-
-
-@pytest.mark.parametrize(
-    ("lines", "myid", "why"),
-    [
-        (THREE, None, "{d}/myid: myid file is missing: write this server's number in the ensemble into it, one of 1,"),
-        (THREE, "two", "{d}/myid: serverid two is not a number"),
-        (THREE, "", "{d}/myid: serverid  is not a number"),
-        (THREE, "7", "{d}/myid: My id 7 not in the peer list: the members in {d}/zoo.cfg are 1, 2, 3"),
-        (THREE.replace("initLimit=10\n", ""), "2", "{d}/zoo.cfg: initLimit is not set: "),
-        (THREE.replace("syncLimit=5\n", ""), "2", "{d}/zoo.cfg: syncLimit is not set: "),
-        (
-            THREE + "dynamicConfigFile=/x\n",
-            "2",
-            "{d}/zoo.cfg, line 3: parameter: server.1 must be in a separate dynamic",
-        ),
-        ("dynamicConfigFile=/missing/x\n", "2", "{d}/zoo.cfg, line 3: dynamicConfigFile=/missing/x: No such file"),
-        ("dynamicConfigFile={d}/dynamic\n", "2", "{d}/dynamic, line 2: dynamic file shouldn't have version inside"),
-        ("dynamicConfigFile={d}/foreign\n", "2", "{d}/foreign, line 1: Unrecognised parameter: tickTime"),
-    ],
-)
-def test_a_member_that_cannot_start_is_told_why(
-    member: Any, tmp_path: Path, lines: str, myid: str | None, why: str
-) -> None:
-    (tmp_path / "dynamic").write_text("server.1=a:2:3\nversion=1\n")
-    (tmp_path / "foreign").write_text("tickTime=1\n")
-    with pytest.raises(ConfigError) as caught:
-        member(lines.replace("{d}", str(tmp_path)), myid)
-    assert str(caught.value).startswith(why.replace("{d}", str(tmp_path)))
-
-
-def test_one_server_line_is_ignored_with_a_line_but_for_its_client_address(read: Any, tmp_path: Path) -> None:
-    config, notes = read("dataDir=/d\nserver.1=localhost:2888:3888;127.0.0.1:2199\ngroup.1=1\nweight.1=2\n")
-    assert (config.client_address, config.client_port) == ("127.0.0.1", 2199)
-    assert notes == [
-        f"{tmp_path}/zoo.cfg, line 3: group.1 has no effect: it concerns ensembles",
-        f"{tmp_path}/zoo.cfg, line 4: weight.1 has no effect: it concerns ensembles",
-        f"{tmp_path}/zoo.cfg, line 2: Invalid configuration, only one server specified (ignoring server.1)",
-    ]
-    config, _ = read("dataDir=/d\nclientPort=7\nserver.1=localhost:2888:3888;127.0.0.1:2199\n")
-    assert (config.client_address, config.client_port) == ("", 7)
-    config, _ = read("dataDir=/d\nserver.1=localhost:2888:3888;2199\n")
-    assert (config.client_address, config.client_port) == ("", 2199)
-
-
-@pytest.mark.parametrize(
-    ("lines", "why"),
-    [
-        ("server.1=a:2:3:observer\n", "line 3: Observers w/o participants is an invalid configuration"),
-        ("server.1=a:2:3\nserver.2=b:2:3:OBSERVER;5\n", "line 4: Observers w/o quorum is an invalid configuration"),
-        ("server.1=a:2:3;65536\n", "line 3: server.1=a:2:3;65536: 65536 is no port"),
-        ("server.one=a:2:3\n", "line 3: server.one=a:2:3: the server's id must be a whole number"),
-    ],
-)
-def test_members_that_cannot_be_are_refused(read: Any, tmp_path: Path, lines: str, why: str) -> None:
-    assert refusal(read, "dataDir=/d\n# no clientPort\n" + lines) == f"{tmp_path}/zoo.cfg, {why}"
+def test_half_an_escape_is_refused_with_its_line(refusal: Any) -> None:
+    assert refusal("dataDir=/d\nclientPort=\\u12\n") == "zoo.cfg: line 2: malformed \\uXXXX escape"
