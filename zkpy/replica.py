@@ -99,6 +99,10 @@ class Replica:
         """A message of the election port."""
         self.peer.notified(sid, message)
 
+    def unreachable(self, sid: int) -> None:
+        """The election port of this peer cannot be reached."""
+        self.peer.unreachable(sid)
+
     def link_up(self, link: int, sid: int | None) -> None:
         """A link of the quorum port stands."""
         self.peer.link_up(link, sid)

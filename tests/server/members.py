@@ -97,6 +97,7 @@ class Member:
                             self.plan.election[self.sid],
                             self.plan.election,
                             lambda sid, message: self.hear(lambda: self.peer.notified(sid, message)),
+                            lambda sid: self.hear(lambda: self.peer.unreachable(sid)),
                             ElectionOptions(),
                         )
                         quorum = QuorumLinks(

@@ -24,6 +24,7 @@ class Desk:
     def __init__(self, nursery: trio.Nursery, **options: float) -> None:
         self.ports = dict(zip((1, 2, 3), free_ports(3), strict=True))
         self.heard: list[tuple[int, bytes]] = []
+        self.lost: list[int] = []
         self.listener = bind(LOCAL, self.ports[2])
         self.links = ElectionLinks(
             nursery,
@@ -32,6 +33,7 @@ class Desk:
             [(LOCAL, self.ports[2])],
             {sid: [(LOCAL, port)] for sid, port in self.ports.items()},
             lambda sid, message: self.heard.append((sid, message)),
+            self.lost.append,
             ElectionOptions(**{"connect_timeout_s": 5, "greeting_timeout_s": LIMIT_S, **options}),
         )
 
@@ -210,6 +212,73 @@ def test_a_peer_that_cannot_be_reached_is_dialed_again_with_the_next_message(cap
 
     trio.run(main)
     assert [record.message for record in caplog.records].count("peer cannot be reached") == 1
+
+
+def test_a_peer_whose_port_refuses_is_told_of_each_time() -> None:
+    async def main() -> None:
+        async with desk() as one:
+            for count in (1, 2):
+                one.links.send(1, b"are you there?")
+                while len(one.lost) < count:
+                    await trio.sleep(0.005)
+            assert one.lost == [1, 1]
+
+    trio.run(main)
+
+
+@pytest.mark.slow
+def test_what_was_said_as_the_connection_ended_is_said_again() -> None:
+    async def main() -> None:
+        async with desk() as one:
+            three = await one.join(3)
+            await trio.sleep(election_links.UNHEARD_S)
+            one.links.send(3, b"who leads?")
+            assert await message(three) == b"who leads?"
+            listener = bind(LOCAL, one.ports[3])
+            await three.aclose()
+            await trio.lowlevel.wait_readable(listener)
+            assert await message(await one.join(3)) == b"who leads?"
+            listener.close()
+
+    trio.run(main)
+
+
+@pytest.mark.slow
+def test_a_leader_that_dies_is_found_out_though_nothing_is_said_after_its_end() -> None:
+    async def main() -> None:
+        async with desk() as one:
+            three = await one.join(3)
+            await trio.sleep(election_links.UNHEARD_S)
+            one.links.send(3, b"who leads?")
+            await three.aclose()
+            while not one.lost:
+                await trio.sleep(0.005)
+            assert one.lost == [3]
+
+    trio.run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sid", [1, 3])
+def test_a_peer_that_ends_each_connection_is_dialed_once_more_and_not_for_ever(sid: int) -> None:
+    async def main() -> None:
+        async with desk() as one:
+            listener = bind(LOCAL, one.ports[sid])
+            one.links.send(sid, b"are you there?")
+            dials = 0
+            with trio.move_on_after(0.5):
+                while True:
+                    await trio.lowlevel.wait_readable(listener)
+                    listener.accept()[0].close()
+                    dials += 1
+            assert dials == 2
+            listener.close()
+            one.links.send(sid, b"are you there?")
+            while not one.lost:
+                await trio.sleep(0.005)
+            assert one.lost == [sid]
+
+    trio.run(main)
 
 
 HEAD = struct.Struct(">qqi")

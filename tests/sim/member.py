@@ -72,6 +72,8 @@ class Member:
         self.wall_offset_ms = dice.randint(-2_000, 2_000)
         #: 0: the disk syncs in the turn; otherwise a sync takes up to so long.
         self.sync_ms = 0
+        #: There is nothing at all where it was: nobody is refused either.
+        self.is_gone = False
         #: So long may words wait for a turn.
         self.turn_ms = 0
         #: Steps of the driver until the process ends; 0 = never.
@@ -142,6 +144,7 @@ class Member:
             return
         self.life += 1
         self.core = None
+        self.is_gone = silently
         lost = self.disk.crash(self.world.dice)
         self.world.tell(f"{self.sid} CRASHES: {why}; {lost} steps of disk work are lost")
         self.judges.ended(self.sid)
@@ -150,6 +153,10 @@ class Member:
             self.network.vanish(end, silently=silently)
         self.ends.clear()
         self.network.forget(self.sid)
+
+    def _is_grave(self, current: int) -> bool:
+        """Is it now that the doomed end: when they enter an epoch, or already when they promise it?"""
+        return current > self.disk.current or self.world.dice.random() < 0.3
 
     def _fall(self, life: int) -> None:
         if life == self.life and not self.simulation.nemesis.is_over:
@@ -223,6 +230,12 @@ class Member:
             if self.world.is_telling:
                 self.world.tell(f"{sid} → {self.sid}  {describe_notification(message)}")
             self.give(self.core.peer.notified, sid, message)
+
+    def unreachable(self, sid: int) -> None:
+        """Nobody listens at this peer's election port."""
+        if self.core is not None:
+            self.world.tell(f"{self.sid} is refused by {sid}")
+            self.give(self.core.peer.unreachable, sid)
 
     # --- the turn
 
@@ -347,7 +360,7 @@ class Member:
         except DiskError as error:
             raise Crash(str(error)) from error
         self._step()
-        if self.is_doomed and ready.epochs is not None:
+        if self.is_doomed and ready.epochs is not None and self._is_grave(ready.epochs[1]):
             self.is_doomed = False
             self.world.after(self.world.dice.randint(0, self.sync_ms + 1), self._fall, self.life)
         if ready.restore is not None or ready.truncate >= 0:

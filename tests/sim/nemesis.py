@@ -116,7 +116,7 @@ class Nemesis:
         if leader is not None and dice.random() < 0.7:
             leader.crash(silently=self._is_silent())
         if dice.random() < 0.5:
-            self._later(dice.randint(100, 1_500), self.crash_the_leader)
+            self._later(dice.randint(50, 800), self.crash_the_leader)
         return bool(doomed)
 
     def start(self) -> bool:

@@ -273,6 +273,10 @@ class Network:
         if pair in self._wires or self.is_cut(one, other) or self.is_cut(other, one):
             return
         if not (self.members[one].is_running and self.members[other].is_running):
+            for source, target in (pair, (other, one)):
+                is_refused = not self.members[target].is_running and not self.members[target].is_gone
+                if self.members[source].is_running and is_refused and (source, target) in self._unsent:
+                    self.members[source].unreachable(target)
             return
         self._wire_number += 1
         self._wires[pair] = self._wire_number

@@ -120,6 +120,11 @@ class Lone:
         self.peer.notified(sid, notification.encode())
         self.take()
 
+    def unreachable(self, sid: int) -> None:
+        """Its election port refuses."""
+        self.peer.unreachable(sid)
+        self.take()
+
     def link(self, number: int, sid: int | None = None) -> None:
         self.peer.link_up(number, sid)
         self.take()

@@ -415,7 +415,10 @@ class World:
         self.trace(f"{source}→{target} {Notification.decode(message)!r}".replace(" config=b'version=0'", ""))
 
         def arrive() -> None:
-            if not self.is_cut(source, target):
+            if self.servers[target].peer is None:
+                # Nobody listens there, and a refused connection says so.
+                self.servers[source].tell(lambda peer: peer.unreachable(target))
+            elif not self.is_cut(source, target):
                 self.servers[target].tell(lambda peer: peer.notified(source, message))
 
         self.at(self.now + self._delay(), arrive)

@@ -87,6 +87,78 @@ def test_server_that_a_quorum_votes_for_leads() -> None:
     assert lone.readied("dial") == []
 
 
+def test_server_that_all_voters_vote_for_leads_at_once_and_says_so() -> None:
+    lone = Lone(3)
+    lone.notify(1, 3)
+    assert lone.standing.role == LOOKING
+    lone.last_told()
+    lone.notify(2, 3)
+    assert (lone.standing.role, lone.standing.is_serving) == (LEADING, False)
+    assert [(sid, note.state, note.leader, note.election_epoch) for sid, note in lone.last_told()] == [
+        (1, LEADING, 3, 1),
+        (2, LEADING, 3, 1),
+    ]
+
+
+@pytest.mark.parametrize("is_known_before", [True, False])
+def test_voter_that_cannot_be_reached_is_not_waited_for(is_known_before: bool) -> None:
+    lone = Lone(2)
+    if is_known_before:
+        lone.unreachable(3)
+        assert lone.standing.role == LOOKING
+        lone.notify(1, 2)
+    else:
+        lone.notify(1, 2)
+        assert lone.standing.role == LOOKING
+        lone.unreachable(3)
+    assert lone.standing.role == LEADING
+
+
+def test_voter_that_is_heard_of_again_is_waited_for() -> None:
+    lone = Lone(3)
+    lone.unreachable(2)
+    lone.notify(2, 2, round=0)
+    lone.notify(1, 3)
+    assert lone.standing.role == LOOKING
+    lone.wait(200)
+    assert lone.standing.role == LEADING
+
+
+def test_voters_that_cannot_be_reached_are_no_quorum() -> None:
+    lone = Lone(1)
+    for sid in (2, 3):
+        lone.unreachable(sid)
+    lone.wait(1000)
+    assert lone.standing.role == LOOKING
+
+
+def test_voter_of_another_mind_is_waited_for() -> None:
+    lone = Lone(5, voters=5)
+    for sid in (1, 2):
+        lone.notify(sid, 5)
+    lone.unreachable(3)
+    lone.notify(4, 4)
+    assert lone.standing.role == LOOKING
+    lone.notify(4, 5)
+    assert lone.standing.role == LEADING
+
+
+def test_who_votes_for_another_waits_until_that_one_leads() -> None:
+    """Whom it would find listening only then: Apache's servers wait, whoever can be reached."""
+    lone = Lone(1)
+    lone.notify(2, 2)
+    lone.unreachable(3)
+    lone.wait(150)
+    assert lone.standing.role == LOOKING
+    lone.notify(2, 2, round=7, state=LEADING)
+    lone.notify(3, 2, state=LEADING)
+    lone.notify(2, 2, state=FOLLOWING)
+    assert lone.standing.role == LOOKING
+    lone.notify(2, 2, state=LEADING)
+    assert (lone.standing.role, lone.standing.leader) == (FOLLOWING, 2)
+    assert lone.readied("dial") == [2]
+
+
 def test_later_round_is_joined_with_the_better_of_both_first_votes() -> None:
     lone = Lone(2, voters=5)
     lone.notify(4, 4)

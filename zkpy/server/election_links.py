@@ -11,6 +11,7 @@ Law: a stranger's bytes cost him his connection and us one line; the connections
 the servers that nobody told us of, are counted. Source: QuorumCnxManager.
 """
 
+import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
@@ -37,6 +38,11 @@ _GREETING_LIMIT: Final = 20 + ADDRESSES_LIMIT
 #: Addresses that say where someone listens, but not how to get there.
 _WILDCARDS: Final = ("0.0.0.0", "::", "0:0:0:0:0:0:0:0")
 _INT: Final = Struct(">i")
+#: What was said no longer ago than this on a connection that has ended may not have been heard.
+UNHEARD_S: Final = 1.0
+#: Before a peer is dialed again whose port took the last connection, and that made nothing of it. A process that is
+#: being killed closes its ports one after the other.
+RETRY_S: Final = 0.03
 
 
 @attrs.frozen
@@ -51,11 +57,14 @@ class ElectionOptions:
 class Link:
     """One connection that is past its greeting."""
 
-    __slots__ = ("has_message", "scope", "stream")
+    __slots__ = ("has_message", "said_s", "scope", "since_s", "stream")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self.scope = trio.CancelScope()
+        #: Since when it stands, and when the last message left on it.
+        self.since_s = trio.current_time()
+        self.said_s = -math.inf
         #: Set when there may be something to send.
         self.has_message = trio.Event()
 
@@ -63,7 +72,7 @@ class Link:
 class Post:
     """What there is to say to one peer, and the way to it."""
 
-    __slots__ = ("addresses", "is_dialing", "is_unreachable", "last", "link", "waiting")
+    __slots__ = ("addresses", "is_dialing", "is_retried", "is_unreachable", "last", "link", "waiting")
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.addresses = addresses
@@ -72,6 +81,8 @@ class Post:
         self.last: bytes | None = None
         self.link: Link | None = None
         self.is_dialing = False
+        # it was dialed again without having been heard of in between
+        self.is_retried = False
         # so that a peer that stays away is complained of once
         self.is_unreachable = False
 
@@ -87,9 +98,11 @@ class ElectionLinks:
         own: Sequence[Address],
         members: Mapping[int, Sequence[Address]],
         heard: Callable[[int, bytes], None],
+        lost: Callable[[int], None],
         options: ElectionOptions,
     ) -> None:
-        """This server is `sid`, its election port is at `own`; `heard(sid, message)` is told what others say.
+        """This server is `sid`, its election port is at `own`; `heard(sid, message)` is told what others say, and
+        `lost(sid)` who could not be reached.
 
         The tasks of all connections run in `nursery`.
         """
@@ -97,6 +110,7 @@ class ElectionLinks:
         self.members = members
         self._greeting = InitialMessage(sid, list(own)).encode()
         self._heard = heard
+        self._lost = lost
         self._options = options
         self._posts = {peer: Post(addresses) for peer, addresses in members.items() if peer != sid}
         # accepted and not past the greeting, oldest first
@@ -131,6 +145,7 @@ class ElectionLinks:
                 post.is_unreachable = True
                 log.warning("peer cannot be reached", sid=sid, why=why)
             self._forget_stranger(sid, post)
+            self._lost(sid)
             return
         post.is_unreachable = False
         prepare(sock, keepalive=self._options.keepalive)
@@ -144,6 +159,7 @@ class ElectionLinks:
         if sid > self.sid:
             # It has read who we are, and dials back.
             await trio.aclose_forcefully(stream)
+            await self._retry(sid, post)
         else:
             self._establish(sid, post, stream, b"")
 
@@ -236,7 +252,7 @@ class ElectionLinks:
             with link.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, post, link)
-                    await self._read(sid, link, rest)
+                    await self._read(sid, post, link, rest)
                     nursery.cancel_scope.cancel()
         except* ProtocolError as group:
             why = str(group.exceptions[0])
@@ -248,7 +264,30 @@ class ElectionLinks:
             if post.link is link:
                 post.link = None
                 self._forget_stranger(sid, post)
+                self._say_again(sid, post, link)
             await trio.aclose_forcefully(link.stream)
+
+    def _say_again(self, sid: int, post: Post, link: Link) -> None:
+        """What was not said yet, or maybe not heard, needs a connection; that none can be made is news as well.
+
+        The words to a leader that has just died go to a connection whose end nobody has noticed yet.
+        """
+        now_s = trio.current_time()
+        if post.waiting is None and now_s - link.said_s < UNHEARD_S:
+            post.waiting = post.last
+        if post.waiting is None or self._posts.get(sid) is not post:
+            return
+        if now_s - link.since_s >= UNHEARD_S:
+            self._start_dialing(sid, post)
+        else:
+            self._nursery.start_soon(self._retry, sid, post)
+
+    async def _retry(self, sid: int, post: Post) -> None:
+        """Dial once more if there still is no connection; not again and again, if each ends at once."""
+        await trio.sleep(RETRY_S)
+        if post.link is None and post.waiting is not None and not post.is_retried:
+            post.is_retried = True
+            self._start_dialing(sid, post)
 
     async def _write(self, post: Post, link: Link) -> None:
         while True:
@@ -257,9 +296,10 @@ class ElectionLinks:
             message = post.waiting
             if message is not None and post.link is link:
                 post.last, post.waiting = message, None
+                link.said_s = trio.current_time()
                 await link.stream.send_all(_INT.pack(len(message)) + message)
 
-    async def _read(self, sid: int, link: Link, held: bytes) -> None:
+    async def _read(self, sid: int, post: Post, link: Link, held: bytes) -> None:
         """Hear messages until the other side closes."""
         while True:
             at = 0
@@ -270,6 +310,7 @@ class ElectionLinks:
                 end = at + 4 + length
                 if end > len(held):
                     break
+                post.is_retried = False
                 self._heard(sid, held[at + 4 : end])
                 at = end
             held = held[at:]

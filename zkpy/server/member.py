@@ -105,6 +105,9 @@ def link_up(
     def heard(sid: int, message: bytes) -> None:
         driver.hear(partial(replica.notified, sid, message))
 
+    def lost(sid: int) -> None:
+        driver.hear(partial(replica.unreachable, sid))
+
     election = ElectionLinks(
         nursery,
         listeners,
@@ -112,6 +115,7 @@ def link_up(
         members.election_addresses[config.sid],
         members.election_addresses,
         heard,
+        lost,
         ElectionOptions(
             connect_timeout_s=config.election_connect_ms / 1000,
             greeting_timeout_s=greeting_ms / 1000 if greeting_ms > 0 else tick_s * config.sync_limit,

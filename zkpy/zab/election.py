@@ -5,6 +5,7 @@
       a better vote of this round  make it mine; tell all
       an older round, a worse vote answer with my vote, so that its sender comes along
       a quorum votes as I do       wait a moment for something better, then the vote stands ─→ lead, or learn
+      all who can be reached do    nothing better can come: if they vote for me, lead at once, and tell them so
       a quorum follows or leads    and the leader itself says that it leads ─→ learn from it, whatever the round
       silence                      tell all again, at growing intervals
 
@@ -95,6 +96,7 @@ class Looking(Role):
             return
         if self._finalize_ms >= 0:
             if not self._beats(vote, self.proposal):
+                self._on_agreement(sid, vote)
                 return
             self._finalize_ms = -1
         self._resend_ms = peer.now_ms + self._interval_ms
@@ -102,6 +104,10 @@ class Looking(Role):
             self._on_looking(sid, vote)
         elif notification.state in (FOLLOWING, LEADING):
             self._on_established(sid, vote)
+
+    def unreachable(self) -> None:
+        if self._finalize_ms >= 0:
+            self._end_wait()
 
     def _is_behind(self, vote: Vote) -> bool:
         """Does its sender not know of the better vote of this round?
@@ -139,6 +145,16 @@ class Looking(Role):
             self._propose(vote)
         self._ballots[sid] = vote
         self._count()
+
+    def _on_agreement(self, sid: int, vote: Vote) -> None:
+        """While better votes are waited for: one more for the same leader, or his own word that he leads."""
+        if vote.round != self.peer.round:
+            return
+        if vote.state == LOOKING and vote.agrees(self.proposal):
+            self._ballots[sid] = vote
+            self._end_wait()
+        elif vote.state == LEADING and sid == vote.leader == self.proposal.leader:
+            self._on_established(sid, vote)
 
     def _on_established(self, sid: int, vote: Vote) -> None:
         peer = self.peer
@@ -179,6 +195,20 @@ class Looking(Role):
         """Once a quorum votes as this server does, a moment decides."""
         if self._has_quorum(self._ballots, self.proposal):
             self._finalize_ms = self.peer.now_ms + self.peer.settings.finalize_wait_ms
+            self._end_wait()
+
+    def _end_wait(self) -> None:
+        """Lead at once if every voter that can be reached wants that.
+
+        Only the one who is voted for ends the wait: he can begin to listen, while a learner that is early would find
+        nobody listening where the leader, of Apache's, still waits.
+        """
+        peer = self.peer
+        if self.proposal.leader != peer.settings.sid:
+            return
+        awaited = peer.ensemble.quorum.voters - peer.away
+        if all(sid in self._ballots and self.proposal.agrees(self._ballots[sid]) for sid in awaited):
+            self._elect(self.proposal)
 
     def _has_quorum(self, votes: dict[int, Vote], vote: Vote) -> bool:
         return self.peer.ensemble.quorum.has_quorum([sid for sid, other in votes.items() if vote.agrees(other)])

@@ -59,6 +59,7 @@ class Peer:
         "_readies",
         "_token",
         "accepted_epoch",
+        "away",
         "current_epoch",
         "ensemble",
         "history",
@@ -87,6 +88,8 @@ class Peer:
         #: The greatest epoch that a voter was heard to have accepted too late: the next one must be greater. Kept in
         #: memory only, for it is not a promise.
         self.rumoured_epoch = 0
+        #: Voters to whom no connection could be made when it was last tried, and who have not been heard of since.
+        self.away: set[int] = set()
         #: The newest round of votes that is known of, and the vote that the last election ended with.
         self.round = 0
         self.vote = Vote(settings.sid, history.proposed, 0, self.current_epoch)
@@ -170,6 +173,7 @@ class Peer:
 
     def notified(self, sid: int, message: bytes) -> None:
         """A message of the election port has come from this peer; its length is taken off, all else unchecked."""
+        self.away.discard(sid)
         try:
             notification = Notification.decode(message)
             if not 0 <= notification.election_epoch < ROUND_MAX:
@@ -183,6 +187,11 @@ class Peer:
             # It is not counted, but may learn whom to follow.
             vote = self.vote
             self.notify(sid, Vote(vote.leader, vote.zxid, self.round, vote.epoch))
+
+    def unreachable(self, sid: int) -> None:
+        """No connection could be made to the election port of this peer: its vote is not to be waited for."""
+        self.away.add(sid)
+        self.role.unreachable()
 
     # --- links: the quorum port ----------------------------------------------------------------------------------
 
@@ -279,6 +288,10 @@ class Peer:
         self.role.leave()
         self.vote = vote
         self._become(Leading(self), Standing(LEADING, False, self.current_epoch, vote.leader))
+        # Whoever voted so may wait for better votes; the word of the leader himself ends that.
+        for sid in sorted(self.ensemble.quorum.voters):
+            if sid != self.settings.sid:
+                self.notify(sid, vote)
 
     def become_learning(self, vote: Vote) -> None:
         """From looking: a quorum votes for another server."""

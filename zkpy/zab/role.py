@@ -41,6 +41,9 @@ class Role:
     def notified(self, sid: int, notification: Notification) -> None:
         """A voter has sent this."""
 
+    def unreachable(self) -> None:
+        """`peer.away` has grown."""
+
     def link_up(self, link: int, sid: int | None) -> None:
         self.peer.out.close.append(link)
 
