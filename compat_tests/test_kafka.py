@@ -2,7 +2,7 @@
 
     console producer ─→ broker ─→ console consumer
                           │ session, ephemerals, watches, multis, sequential nodes
-                        zkpy        stopped, killed, started again under the running broker
+                        zkpy        stopped, killed, started again under the running broker; alone, or three of them
 
 Every command has a deadline, and every process ends with its test. With KAFKA_ON=apache in the environment Apache's
 server takes zkpy's place, to see whether a failure is zkpy's.
@@ -24,6 +24,8 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.protocol.states import ZnodeStat
 
+from compat_tests.ensembles.alike import check_alike
+from compat_tests.ensembles.ensemble import Ensemble
 from compat_tests.peers import JAVA_FLAGS, Server, classpath, free_port, require, server
 
 pytestmark = pytest.mark.slow
@@ -177,7 +179,7 @@ class Broker:
 
 
 @contextmanager
-def zookeeper_client(zookeeper: Server) -> Iterator[KazooClient]:
+def zookeeper_client(zookeeper: Server | Ensemble) -> Iterator[KazooClient]:
     """A client to look at what Kafka keeps."""
     client = KazooClient(hosts=zookeeper.hosts)
     client.start(timeout=15)
@@ -188,7 +190,7 @@ def zookeeper_client(zookeeper: Server) -> Iterator[KazooClient]:
         client.close()
 
 
-def registration(zookeeper: Server) -> ZnodeStat | None:
+def registration(zookeeper: Server | Ensemble) -> ZnodeStat | None:
     """The stat of the broker's ephemeral, if it is there."""
     with zookeeper_client(zookeeper) as client:
         return client.exists("/brokers/ids/0")
@@ -284,3 +286,40 @@ def test_kafka_keeps_its_session_and_serves_while_its_zookeeper_restarts(
     assert (after.ephemeralOwner, after.czxid) == (before.ephemeralOwner, before.czxid)
     assert broker.stop() in (0, 143)
     assert registration(zookeeper) is None
+
+
+def test_kafka_keeps_its_session_and_serves_while_its_ensembles_leader_dies(tmp_path: Path) -> None:
+    kind = os.environ.get("KAFKA_ON", "zkpy")
+    require("kafka", *(["apache"] if kind == "apache" else []))
+    sent = messages("after")
+    with Ensemble(tmp_path / "ensemble", dict.fromkeys((1, 2, 3), kind)) as ensemble:
+        ensemble.start(leader=3)
+        with Broker(ensemble.hosts, tmp_path / "kafka") as broker:
+            broker.create_topic("letters")
+            before = registration(ensemble)
+            assert before is not None
+
+            ensemble.kill(3)
+            killed = time.monotonic()
+            assert ensemble.leader().sid != 3
+            broker.create_topic("parcels")
+            broker.produce("parcels", sent)
+            ensemble.launch(3)
+            assert ensemble.leader().sid != 3
+            assert broker.consume("parcels", MESSAGES) == sent
+            assert broker.topics() == {"letters", "parcels"}
+            # A new leader gives every session its whole timeout: only one whose client came back lives on beyond that.
+            time.sleep(max(0.0, killed + 2 * SESSION_TIMEOUT_S - time.monotonic()))
+            after = registration(ensemble)
+            assert after is not None
+            assert (after.ephemeralOwner, after.czxid) == (before.ephemeralOwner, before.czxid)
+            with zookeeper_client(ensemble) as client:
+                assert json.loads(client.get("/controller")[0])["brokerid"] == 0
+                assert json.loads(client.get("/brokers/topics/parcels")[0])["partitions"] == {
+                    "0": [0],
+                    "1": [0],
+                    "2": [0],
+                }
+            assert broker.stop() in (0, 143)
+            assert registration(ensemble) is None
+        check_alike(ensemble)
