@@ -29,10 +29,39 @@ class SlowDisk:
         self._commit(batch)
 
 
+def test_one_slow_sync_says_nothing_and_neither_does_a_large_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_module, "SLOW_SYNC_S", 0.2)
+    monkeypatch.setattr(disk_module, "MOST_SYNC_S", 0.5)
+    with Store(options(tmp_path, pre_alloc=0)) as store:
+        slow = SlowDisk(store)
+        replica = FakeReplica(store.tree)
+        disk = Disk(cast(Replica, replica), store)
+        slow.delay_s = 0.6
+        disk.carry_out(ready_with(1, append=[(1, bytes(40))]))
+        assert (disk.average_s > 0, disk.is_threaded) == (True, False)
+        slow.delay_s = 0.0
+        disk.carry_out(ready_with(2, append=[(2, bytes(40))]))
+        # As long as a thousand bytes may take here.
+        monkeypatch.setattr(disk_module, "WRITE_S_PER_BYTE", 0.001)
+        before = disk.average_s
+        slow.delay_s = 0.6
+        disk.carry_out(ready_with(3, append=[(3, bytes(1000))]))
+        assert disk.average_s < before
+        count = 3
+        while not disk.is_threaded:
+            count += 1
+            disk.carry_out(ready_with(count, append=[(count, bytes(40))]))
+            assert count < 12, "slow one after the other, and still in the turn"
+        assert replica.told == list(range(1, count + 1))
+
+
 def test_slow_syncs_leave_the_turn_and_quick_ones_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_module, "TRY_FIRST_S", 0.3)
     # No pace of the machine decides here: quick is what does not sleep, slow what sleeps for a second.
     monkeypatch.setattr(disk_module, "QUICK_SYNC_S", 0.5)
+    monkeypatch.setattr(disk_module, "MOST_SYNC_S", 10.0)
     with Store(options(tmp_path, pre_alloc=0)) as store:
         slow = SlowDisk(store)
         replica = FakeReplica(store.tree)

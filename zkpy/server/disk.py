@@ -34,6 +34,12 @@ log = get_log("zkpy.disk")
 #: Average time of a sync in the turn above which batches go to a thread, and time of one below which they come back.
 SLOW_SYNC_S: Final = 0.002
 QUICK_SYNC_S: Final = 0.001
+#: What is not counted in that, since it takes longer on any disk: writing a batch of 100 kB is allowed a millisecond.
+WRITE_S_PER_BYTE: Final = 1e-8
+#: The most that one sync counts for: a single slow one (a new file, a neighbour) says little of the next.
+MOST_SYNC_S: Final = 0.005
+#: A snapshot up to this size (bytes) does not hold up the syncs of the log while it is made durable.
+SMALL_SNAPSHOT: Final = 1 << 20
 #: How long after it went to the thread a sync is tried in the turn, and how rarely at most: each try doubles the wait.
 TRY_FIRST_S: Final = 0.25
 TRY_MOST_S: Final = 8.0
@@ -107,8 +113,7 @@ class Disk:
             return
         self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
-        # While a snapshot goes to disk, a sync of the log waits for much of that to be written.
-        if not self._may_sync_here() or self.is_behind or self._written is not None:
+        if self.is_behind or not self._may_sync_here():
             self._token = ready.token
             self._wake_sync.set()
         else:
@@ -117,7 +122,7 @@ class Disk:
             self._statistics.observe("sync_processor_batch_size", len(ready.append))
             took_s = perf_counter() - started
             self._note(took_s)
-            self._choose_pace(took_s)
+            self._choose_pace(max(0.0, took_s - size * WRITE_S_PER_BYTE))
             self.replica.synced(ready.token)
         if self.store.wants_snapshot(len(ready.append), size) or self.owes_snapshot:
             self.owes_snapshot = False
@@ -156,10 +161,14 @@ class Disk:
             if self._queue:
                 self._wake_sync.set()
             batch = self.log.take()
-            self._is_syncing = True
             started = perf_counter()
-            await trio.to_thread.run_sync(self.log.commit, batch)
-            self._is_syncing = False
+            if self.is_threaded or not self._may_sync_here():
+                self._is_syncing = True
+                await trio.to_thread.run_sync(self.log.commit, batch)
+                self._is_syncing = False
+            else:
+                # What came while the thread was at work. Left to the thread it would have company again at its end.
+                self.log.commit(batch)
             self._note(perf_counter() - started)
             self.replica.synced(token)
             finish_turn()
@@ -183,10 +192,13 @@ class Disk:
 
     def _may_sync_here(self) -> bool:
         """Is the batch to be synced in the turn: because syncs are quick, or to see whether they are again?"""
+        written = self._written
+        if written is not None and written.is_syncing and written.size > SMALL_SNAPSHOT:
+            return False  # a sync of the log would wait for much of the snapshot to be written
         return not self.is_threaded or perf_counter() >= self._try_at_s
 
     def _choose_pace(self, took_s: float) -> None:
-        """A sync in the turn took so long: where is the next one to be done?
+        """A sync in the turn took so long, beyond what its bytes explain: where is the next one to be done?
 
         Only these tell what the disk needs. One in the thread also waits for the interpreter, for milliseconds while
         the turns are busy: judged by those a server would stay in the thread for ever once it is there.
@@ -199,7 +211,7 @@ class Disk:
                 return
             self._try_after_s = min(2 * self._try_after_s, TRY_MOST_S)
         else:
-            self.average_s += (took_s - self.average_s) * _WEIGHT
+            self.average_s += (min(took_s, MOST_SYNC_S) - self.average_s) * _WEIGHT
             if self.average_s <= SLOW_SYNC_S:
                 return
             self.is_threaded = True

@@ -25,9 +25,10 @@ READ_SIZE: Final = 1 << 16
 TURN_BYTES: Final = 1 << 18
 #: How many bytes of held-back answers count as one byte read.
 OUT_PER_IN: Final = 32
-#: Sockets taken from the kernel at once, and so many turns after the outstanding limit has ended one. The kernel puts
-#: those it gives at the end of its queue, so with few at a time whoever has waited longest is served first: with 500
-#: connections of 16 writes each the slowest answers took a third longer at 512.
+#: Sockets taken from the kernel at once, and so many turns after one that had to end before all were served. The kernel
+#: puts those it gives at the end of its queue then, and not when they have something to say again; so only with few at
+#: a time is whoever has waited longest served first. With 500 connections of 16 writes each, at 512 the slowest answers
+#: took twice as long as the others.
 TURN_SOCKETS: Final = 512
 FULL_TURN_SOCKETS: Final = 64
 FULL_TURNS: Final = 32
@@ -98,7 +99,7 @@ class Hub:
         self._paused: list[Link] = []
         # Sockets that were ready when the turn was full: first in the next one, or those behind them would starve.
         self._left: list[tuple[int, int]] = []
-        # For how many turns to take only FULL_TURN_SOCKETS from the kernel at once.
+        # For how many more turns to take only FULL_TURN_SOCKETS from the kernel at once.
         self._full_turns = 0
         self._accept_again_ms = 0
         self._listeners = {sock.fileno(): sock for sock in listeners}
@@ -119,7 +120,7 @@ class Hub:
     def wait_a_moment(self) -> bool:
         """Wait MOMENT_S for a socket, holding up everything else in this thread. True if one is ready."""
         if not self._left:
-            self._left = self.epoll.poll(MOMENT_S, TURN_SOCKETS)
+            self._left = self.epoll.poll(MOMENT_S, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
         return bool(self._left)
 
     def is_due(self, now_ms: int) -> bool:
@@ -182,6 +183,7 @@ class Hub:
                         self._close(link)
                 if budget <= 0:
                     self._left = events[at + 1 :]
+                    self._full_turns = FULL_TURNS
                     return True
             if not keeper.proposals:
                 break

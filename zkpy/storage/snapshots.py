@@ -41,6 +41,11 @@ GZ_LEVEL: Final = 1
 UNFINISHED: Final = ".unfinished-snapshot-"
 
 
+#: How much is left in the kernel's hands before it is told to write it out: what is left to the end, `finish` has to
+#: wait for, and so has every sync of the log meanwhile.
+PUSH_BYTES: Final = 1 << 20
+
+
 class SnapshotWriter:
     """One snapshot being written: `step` until it says True, then `finish` (which may run in another thread)."""
 
@@ -62,6 +67,12 @@ class SnapshotWriter:
         self._unfinished = directory / f"{UNFINISHED}{self.zxid:x}{suffix}"
         self._with_digest = with_digest
         self._with_zxid = with_zxid
+        #: Bytes written so far.
+        self.size = 0
+        #: Is the disk busy with it just now?
+        self.is_syncing = False
+        # Up to where the kernel has been told to write it out.
+        self._pushed = 0
         self._adler = 1
         self._compressor: Any = zlib.compressobj(GZ_LEVEL, zlib.DEFLATED, 31) if compression == "gz" else None
         self._is_snappy = compression == "snappy"
@@ -75,6 +86,10 @@ class SnapshotWriter:
     def step(self, budget: int) -> bool:
         """Write about `budget` bytes more; True once all is written and only `finish` is left. Raises OSError."""
         self._write(self._image.next_slice(budget))
+        if self.size >= self._pushed + PUSH_BYTES:
+            # Told that nobody will read this here, the kernel begins to write it out, and does not wait for that.
+            os.posix_fadvise(self._file.fileno(), self._pushed, self.size - self._pushed, os.POSIX_FADV_DONTNEED)
+            self._pushed = self.size
         if not self._image.is_done:
             return False
         self._seal()
@@ -93,10 +108,12 @@ class SnapshotWriter:
 
     def finish(self) -> None:
         """Make it durable under its own name. Touches nothing but the file. Raises OSError."""
+        self.is_syncing = True
         os.fsync(self._file.fileno())
         self._file.close()
         self._unfinished.rename(self.path)
         sync_directory(self.directory)
+        self.is_syncing = False
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -118,6 +135,7 @@ class SnapshotWriter:
         self._put(data)
 
     def _put(self, data: bytes) -> None:
+        self.size += len(data)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
