@@ -3,6 +3,7 @@ apply txns and make new ones. Each runs its turns as the driver does, with its d
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,29 @@ class Plan:
         )
 
 
+class Inlet:
+    """Waits for sockets in tasks, where a server has its hub."""
+
+    def __init__(self, nursery: trio.Nursery, hear: Callable[[Callable[[], None]], None]) -> None:
+        self.nursery = nursery
+        self.hear = hear
+        self.scopes: dict[int, trio.CancelScope] = {}
+
+    def attach(self, fd: int, read: Callable[[], None]) -> None:
+        scope = self.scopes[fd] = trio.CancelScope()
+        self.nursery.start_soon(self._watch, fd, read, scope)
+
+    def detach(self, fd: int) -> None:
+        if fd in self.scopes:
+            self.scopes.pop(fd).cancel()
+
+    async def _watch(self, fd: int, read: Callable[[], None], scope: trio.CancelScope) -> None:
+        with scope, contextlib.suppress(trio.ClosedResourceError):
+            while not scope.cancel_called:
+                await trio.lowlevel.wait_readable(fd)
+                self.hear(read)
+
+
 class Member:
     """One member; `run` it in a nursery, cancel that to kill it."""
 
@@ -104,6 +128,7 @@ class Member:
                             nursery,
                             self.peer,
                             self.hear,
+                            Inlet(nursery, self.hear),
                             self.plan.quorum[self.sid],
                             self.plan.quorum,
                             self.store.new_tree,
@@ -152,6 +177,7 @@ class Member:
                 self.tree.apply(header, txn)
                 self.tree.take_changes()
             self.peers.carry_out(ready)
+            self.peers.flush()
             if ready.has_disk_work:
                 self.store.carry_out(ready)
                 peer.synced(ready.token)

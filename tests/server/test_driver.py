@@ -14,6 +14,10 @@ class NoPeers:
     def carry_out(self, ready: Ready) -> None:
         """Send nothing."""
 
+    def flush(self) -> bool:
+        """No link breaks."""
+        return False
+
 
 class WatchedDisk:
     """A disk in memory that notes what has happened by the time it is asked to sync."""

@@ -3,6 +3,8 @@
 import select
 import socket
 import struct
+import time
+from functools import partial
 
 import pytest
 
@@ -13,6 +15,7 @@ from zkpy.proto.records import AddWatchRequest, GetDataRequest
 from zkpy.server import hub as hub_module
 from zkpy.server.hub import (
     ACCEPT_PAUSE_MS,
+    MEMBER_TURN_BYTES,
     READ_SIZE,
     TURN_ACCEPTS,
     TURN_BYTES,
@@ -117,6 +120,50 @@ def test_wait_a_moment_tells_whether_a_socket_is_ready() -> None:
 
 
 # --- sending ------------------------------------------------------------------------------------------------------
+
+
+def test_links_of_members_are_read_in_every_turn_however_much_the_clients_send() -> None:
+    with Rig() as rig:
+        clients = [rig.client() for _ in range(4)]
+        heard: list[bytes] = []
+        near, far = socket.socketpair()
+        with near, far:
+            rig.hub.attach(near.fileno(), lambda: heard.append(near.recv(1)))
+            for client in clients:
+                client.send(PING * (MEMBER_TURN_BYTES // len(PING)))
+            far.send(b"ab")
+            time.sleep(0.01)
+            assert rig.turn(), "the clients have sent more than a turn takes"
+            assert heard == [b"a"]
+            assert rig.turn()
+            assert heard == [b"a", b"b"]
+            far.send(b"c")
+            rig.turns()
+            assert heard == [b"a", b"b", b"c"]
+            rig.hub.detach(near.fileno())
+            far.send(b"d")
+            rig.turns()
+            assert heard == [b"a", b"b", b"c"]
+
+
+def test_a_link_that_ends_by_what_another_one_says_is_not_read_any_more() -> None:
+    with Rig() as rig:
+        pairs = [socket.socketpair() for _ in range(2)]
+        heard: list[int] = []
+
+        def read(near: socket.socket) -> None:
+            heard.append(near.fileno())
+            for one, _ in pairs:
+                rig.hub.detach(one.fileno())
+
+        for near, far in pairs:
+            rig.hub.attach(near.fileno(), partial(read, near))
+            far.send(b"x")
+        rig.turns()
+        assert len(heard) == 1
+        for pair in pairs:
+            for sock in pair:
+                sock.close()
 
 
 def test_a_client_that_does_not_read_is_not_read_from_until_it_does() -> None:

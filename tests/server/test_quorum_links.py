@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from tests.server.members import free_ports
+from tests.server.members import Inlet, free_ports
 from tests.storage.histories import History, dump
 from zkpy.proto import packets
 from zkpy.proto.packets import encode
@@ -59,12 +59,18 @@ class Side:
             nursery,
             cast(Peer, self.peer),
             lambda word: word(),
+            Inlet(nursery, lambda word: word()),
             [(LOCAL, ports[sid - 1])],
             {number: [(LOCAL, port)] for number, port in enumerate(ports, 1)},
             lambda: DataTree(extended_types=True),
             lambda first, last: LogReader(log_dir, log_dir, first, last, 0),
             QuorumOptions(**{"retry_pause_s": 0.01, "introduction_timeout_s": LIMIT_S, **options}),
         )
+
+    def send(self, words: list[tuple[int, bytes]]) -> None:
+        """What a turn sends."""
+        self.links.send(words)
+        self.links.flush()
 
     async def told(self, name: str, count: int = 1) -> list[tuple[Any, ...]]:
         """Wait until the Peer was told this so many times."""
@@ -102,7 +108,7 @@ async def connect(leader: Side, learner: Side) -> tuple[int, int]:
     assert sid == 1
     far, nobody = (await leader.told("link_up", before + 1))[-1]
     assert nobody is None
-    learner.links.send([(near, encode(packets.FOLLOWERINFO, 0, b"12345678"))])
+    learner.send([(near, encode(packets.FOLLOWERINFO, 0, b"12345678"))])
     await leader.has_received(far, 1)
     return far, near
 
@@ -136,12 +142,12 @@ def test_packets_go_both_ways_in_order(tmp_path: Path) -> None:
     async def main() -> None:
         async with sides(tmp_path) as (leader, learner):
             far, near = await connect(leader, learner)
-            leader.links.send([(far, encode(packets.PROPOSAL, n, bytes(n))) for n in range(1, 400)])
+            leader.send([(far, encode(packets.PROPOSAL, n, bytes(n))) for n in range(1, 400)])
             received = await learner.has_received(near, 399)
             assert [(packet.type, packet.zxid, len(packet.data or b"")) for packet in received] == [
                 (packets.PROPOSAL, n, n) for n in range(1, 400)
             ]
-            learner.links.send([(near, encode(packets.ACK, n)) for n in range(1, 400)])
+            learner.send([(near, encode(packets.ACK, n)) for n in range(1, 400)])
             received = await leader.has_received(far, 400)
             assert [packet.zxid for packet in received] == list(range(400))
 
@@ -203,7 +209,7 @@ def test_either_end_hears_when_the_other_is_gone(tmp_path: Path) -> None:
             learner.links.close(near)
             assert await leader.told("link_down") == [(far,)]
             assert learner.peer.named("link_down") == []
-            leader.links.send([(far, encode(packets.PING, 0))])
+            leader.send([(far, encode(packets.PING, 0))])
 
     trio.run(main)
 
@@ -212,9 +218,9 @@ def test_a_link_is_closed_after_its_last_words(tmp_path: Path) -> None:
     async def main() -> None:
         async with sides(tmp_path) as (leader, learner):
             far, near = await connect(leader, learner)
-            leader.links.send([(far, encode(packets.PROPOSAL, 1, bytes(100_000))) for _ in range(30)])
+            leader.send([(far, encode(packets.PROPOSAL, 1, bytes(100_000))) for _ in range(30)])
             leader.links.close(far)
-            leader.links.send([(far, encode(packets.PROPOSAL, 2))])
+            leader.send([(far, encode(packets.PROPOSAL, 2))])
             await learner.told("link_down")
             assert [packet.zxid for packet in learner.peer.received[near]] == [1] * 30
 
@@ -235,7 +241,7 @@ def test_a_learner_that_reads_nothing_is_cut_off_and_holds_up_nobody(
             await leader.has_received(stuck, 1)
             proposal = encode(packets.PROPOSAL, 1, bytes(100_000))
             for sent in range(1, 400):
-                leader.links.send([(stuck, proposal), (far, proposal)])
+                leader.send([(stuck, proposal), (far, proposal)])
                 await learner.has_received(near, sent)
                 link = leader.links.links.get(stuck)
                 assert link is None or link.out_size <= 10_000_000
@@ -263,7 +269,7 @@ def test_a_tree_arrives_whole_and_what_follows_it_too(tmp_path: Path, count: int
             far, near = await connect(leader, learner)
             history = wide_history(count, size)
             leader.links.send_snap(far, encode(packets.SNAP, history.zxid), history.tree)
-            leader.links.send([(far, encode(packets.NEWLEADER, 1)), (far, encode(packets.UPTODATE, 2))])
+            leader.send([(far, encode(packets.NEWLEADER, 1)), (far, encode(packets.UPTODATE, 2))])
             ((link, packet, tree),) = await learner.told("receive_snap")
             assert (link, packet.zxid) == (near, history.zxid)
             assert dump(tree) == dump(history.tree)
@@ -335,7 +341,7 @@ def test_a_bad_tree_costs_the_link(tmp_path: Path, what: str) -> None:
         async with sides(tmp_path) as (leader, learner):
             far, near = await connect(leader, learner)
             bad = BAD_TREES[what](image(history_of(50)))
-            leader.links.send([(far, encode(packets.SNAP, 50) + bad)])
+            leader.send([(far, encode(packets.SNAP, 50) + bad)])
             assert await learner.told("link_down") == [(near,)]
             assert learner.peer.named("receive_snap") == []
 

@@ -61,11 +61,9 @@ class Driver:
         epoll_fd = hub.epoll.fileno()
         busy = False
         yielded_ms = now_ms()
-        # The other members' words come through Trio.
-        is_member = self.peers is not None
         while True:
-            if busy or disk.has_work or (not is_member and not disk.is_behind and hub.wait_a_moment()):
-                if is_member or now_ms() - yielded_ms >= YIELD_MS:
+            if busy or disk.has_work or (not disk.is_behind and hub.wait_a_moment()):
+                if now_ms() - yielded_ms >= YIELD_MS:
                     await trio.lowlevel.checkpoint()
                     yielded_ms = now_ms()
             else:
@@ -116,15 +114,17 @@ class Driver:
         while True:
             ready = replica.ready()
             if peers is not None:
-                # Before the disk, so that the disks of all members work at the same time.
                 peers.carry_out(ready)
                 for link, zxid in ready.cuts:
                     self.disk.ask_cut(link, zxid)
             if ready.has_disk_work:
+                if peers is not None:
+                    # Before the disk, so that the disks of all members work at the same time.
+                    peers.flush()
                 # Whoever has their answers already need not wait for the disk, and says the next thing meanwhile.
                 self.hub.flush(replica.keeper.take_answered())
                 self.disk.carry_out(ready)
-            elif not ready:
+            elif not ready and (peers is None or not peers.flush()):
                 break
         self.hub.flush(replica.keeper.take_dirty())
         notes = replica.keeper.take_notes()

@@ -1,16 +1,18 @@
-"""All client sockets in one selector: a turn reads every ready socket once and sends once per dirty connection.
+"""All sockets in one selector: a turn reads every ready socket once and sends once per dirty connection.
 
     accept ─→ Link ─ recv ─→ replica.received ┄┄ (the turn) ┄┄→ Connection.out ─ one send ─→ client
 
 The hub has its own epoll set; Trio waits for the set as a whole. A client that does not read what it is sent is not
 read from either (UNSENT_HIGH), and is cut off where even that does not help (UNSENT_LIMIT). One connection's fault
-closes that connection.
+closes that connection. Links to other members are in the set too (`attach`), so that what they say comes in the same
+turn as what clients say, and shares its sync and its sends.
 """
 
 import errno
 import os
 import select
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from zkpy.keeper.connection import Connection
@@ -23,6 +25,9 @@ log = get_log("zkpy.hub")
 READ_SIZE: Final = 1 << 16
 #: Bytes taken from all sockets in one turn: some ten milliseconds of the smallest requests.
 TURN_BYTES: Final = 1 << 18
+#: The same for a member of an ensemble: with less in a turn, the members work at the same time on parts of a batch, and
+#: not one after the other on all of it.
+MEMBER_TURN_BYTES: Final = 1 << 16
 #: How many bytes of held-back answers count as one byte read.
 OUT_PER_IN: Final = 32
 #: Sockets taken from the kernel at once, and so many turns after one that had to end before all were served. The kernel
@@ -102,6 +107,11 @@ class Hub:
         # For how many more turns to take only FULL_TURN_SOCKETS from the kernel at once.
         self._full_turns = 0
         self._accept_again_ms = 0
+        # What reads the links to other members; they have a set of their own within the set, so that each turn takes
+        # what they have, however many clients are ready.
+        self._attached: dict[int, Callable[[], None]] = {}
+        self._members = select.epoll()
+        self.epoll.register(self._members.fileno(), _IN)
         self._listeners = {sock.fileno(): sock for sock in listeners}
         for fd in self._listeners:
             self.epoll.register(fd, _IN)
@@ -113,7 +123,20 @@ class Hub:
         for sock in self._listeners.values():
             sock.close()
         self._listeners.clear()
+        self._members.close()
         self.epoll.close()
+
+    # --- other members -----------------------------------------------------------------------------------------
+
+    def attach(self, fd: int, read: Callable[[], None]) -> None:
+        """Call `read` in every turn that finds this socket readable or at its end."""
+        self._attached[fd] = read
+        self._members.register(fd, _IN)
+
+    def detach(self, fd: int) -> None:
+        """Undo `attach`, before the socket is closed."""
+        if self._attached.pop(fd, None) is not None:
+            self._members.unregister(fd)
 
     # --- in ----------------------------------------------------------------------------------------------------
 
@@ -140,6 +163,12 @@ class Hub:
             for fd in self._listeners:
                 self.epoll.modify(fd, _IN)
         budget = TURN_BYTES
+        if self._attached:
+            budget = MEMBER_TURN_BYTES
+            for fd, _ in self._members.poll(0):
+                read = self._attached.get(fd)
+                if read is not None:  # else what one of them has said has ended this link
+                    read()
         links = self.links
         received = self.replica.received
         most = TURN_SOCKETS

@@ -126,6 +126,7 @@ def link_up(
         nursery,
         replica.peer,
         driver.hear,
+        driver.hub,
         _here(config, members.quorum_addresses[config.sid]),
         members.quorum_addresses,
         store.new_tree,

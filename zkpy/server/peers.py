@@ -3,8 +3,9 @@
     standing   leading ─→ listen on the quorum port; anything else ─→ stop, for a refused connection tells learners so
     snaps, send, close, dial, reads ─→ `quorum_links`        notify ─→ `election_links`
 
-All of it happens within the turn and waits for nothing. It may come before the disk work of the same Ready: what must
-not leave before that is durable is not in it.
+All of it happens within the turn and waits for nothing. What is said to a link is gathered until `flush`, since each
+send wakes the other member. It may leave before the disk work of the same Ready: what must not leave before that is
+durable is not in it.
 """
 
 from collections.abc import Callable
@@ -42,8 +43,7 @@ class Peers:
                 quorum.stop_listening()
         for number, packet in ready.snaps:
             quorum.send_snap(number, packet, self._tree())
-        if ready.send:
-            quorum.send(ready.send)
+        quorum.send(ready.send)
         for sid, message in ready.notify:
             self.election.send(sid, message)
         for sid in ready.dial:
@@ -54,6 +54,10 @@ class Peers:
             quorum.read(number, first, last)
         for level, event, fields in ready.notes:
             _LEVELS[level](event, **fields)
+
+    def flush(self) -> bool:
+        """Send what was gathered. True if a link broke, of which the Peer knows."""
+        return self.quorum.flush()
 
     def close(self) -> None:
         """The server ends."""

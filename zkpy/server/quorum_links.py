@@ -3,9 +3,9 @@
     leading    listen ─ accept ─→ link_up ┄ receive ┄ link_down
     learning   dial, some times over ─→ link_up, or dial_failed
 
-Each link has a queue of what is to be sent. A turn sends what the socket takes and goes on; a task of the link sends
-the rest when there is room, trees in slices between the turns. So a slow learner holds up nobody, and with more than
-OUT_LIMIT waiting for it, it is cut off.
+Links are read in the turns, beside the clients' sockets. Each has a queue of what is to be sent. A turn sends what the
+socket takes, once for each link, and goes on; a task of the link sends the rest when there is room, trees in slices
+between the turns. So a slow learner holds up nobody, and with more than OUT_LIMIT waiting for it, it is cut off.
 
 Law: a stranger's bytes cost him his link and us one line; no length of his is believed, and links that have not said
 who they are get a small packet's worth of memory and are counted.
@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -33,8 +33,9 @@ from zkpy.zab.peer import Peer
 
 log = get_log("zkpy.quorum")
 
-#: One read of one link.
+#: One read of one link, and how many of them in a turn while they come full.
 READ_SIZE: Final = 1 << 16
+TURN_READS: Final = 4
 #: What is joined for one send.
 SEND_SIZE: Final = 1 << 20
 #: What waits to be sent to one learner at most, beside the tree: minutes of proposals, or a learner that is stuck.
@@ -68,6 +69,16 @@ class QuorumOptions:
     introduction_timeout_s: float = 30.0  # initLimit * tickTime
     keepalive: bool = False  # tcpKeepAlive
     packet_limit: int = DEFAULT_LIMIT  # jute.maxbuffer + extrasize
+
+
+class Inlet(Protocol):
+    """Where sockets are waited for: the hub."""
+
+    def attach(self, fd: int, read: Callable[[], None]) -> None:
+        """Call `read` in every turn that finds this socket readable or at its end."""
+
+    def detach(self, fd: int) -> None:
+        """Not any more."""
 
 
 class LinkEnded(Exception):
@@ -123,26 +134,28 @@ class Link:
 
 
 class QuorumLinks:
-    """Owner of the quorum port and its links. What it hears it tells the Peer, in a turn of its own each time."""
+    """Owner of the quorum port and its links. What it hears it tells the Peer."""
 
     def __init__(
         self,
         nursery: trio.Nursery,
         peer: Peer,
         hear: Callable[[Callable[[], None]], None],
+        inlet: Inlet,
         own: Sequence[Address],
         members: Mapping[int, Sequence[Address]],
         new_tree: Callable[[], DataTree],
         read_log: Callable[[int, int], LogReader],
         options: QuorumOptions,
     ) -> None:
-        """`hear` runs a turn with the given word as its input; `own` are the addresses to listen on while leading.
+        """`own` are the addresses to listen on while leading. `hear` runs a turn with the given word as its input.
 
         The tasks of all links run in `nursery`.
         """
         self.peer = peer
         self.links: dict[int, Link] = {}
         self._hear = hear
+        self._inlet = inlet
         self._own = own
         self._members = members
         self._new_tree = new_tree
@@ -150,6 +163,8 @@ class QuorumLinks:
         self._options = options
         self._numbers = 0
         self._unknown: dict[Link, None] = {}
+        # Those with something to send in this turn.
+        self._dirty: dict[Link, None] = {}
         self._nursery = nursery
         self._listeners: list[socket.socket] = []
         self._dialing: trio.CancelScope | None = None
@@ -201,14 +216,22 @@ class QuorumLinks:
         link.has_rest.set()
 
     def send(self, words: list[tuple[int, bytes]]) -> None:
-        """Send these, to each link in order. What its socket does not take now waits."""
-        dirty: dict[Link, None] = {}
+        """Put these into the queues, each link's in order, for `flush`."""
         for number, data in words:
             link = self.links.get(number)
             if link is not None:
                 self._put(link, data)
-                dirty[link] = None
+                self._dirty[link] = None
+
+    def flush(self) -> bool:
+        """Send what is in the queues; what a socket does not take now waits. True if a link is lost by that."""
+        if not self._dirty:
+            return False
+        dirty, self._dirty = self._dirty, {}
+        before = len(self.links)
         for link in dirty:
+            if link.is_closing:
+                continue
             if link.out_size > OUT_LIMIT:
                 log.warning("link closed", port="quorum", address=link.address, why="it does not read what it is sent")
                 self._lose(link)
@@ -220,6 +243,7 @@ class QuorumLinks:
                 continue
             if not is_done:
                 link.has_rest.set()
+        return len(self.links) < before
 
     def close(self, number: int) -> None:
         """End a link once it has got what is in its queue."""
@@ -227,6 +251,7 @@ class QuorumLinks:
         if link is None:
             return
         link.is_closing = True
+        self._inlet.detach(link.sock.fileno())
         link.scope.deadline = trio.current_time() + LAST_WORDS_S
         link.has_rest.set()
 
@@ -292,6 +317,7 @@ class QuorumLinks:
         self._numbers += 1
         link = Link(self._numbers, sock, address, is_dialed=is_dialed, limit=self._options.packet_limit)
         self.links[link.number] = link
+        self._inlet.attach(sock.fileno(), partial(self._read, link))
         return link
 
     def _start(self, link: Link) -> None:
@@ -302,12 +328,8 @@ class QuorumLinks:
     async def _run(self, link: Link) -> None:
         try:
             with link.scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, link, nursery.cancel_scope)
-                    await self._read(link)
-                    if not link.is_closing:
-                        nursery.cancel_scope.cancel()
-        except* (LinkEnded, trio.ClosedResourceError):
+                await self._write(link)
+        except (LinkEnded, trio.ClosedResourceError):
             pass  # the other side is gone, or this one has closed it
         if link.scope.cancelled_caught and not link.is_closing:
             log.warning("link closed", port="quorum", address=link.address, why="it has said nothing")
@@ -332,26 +354,27 @@ class QuorumLinks:
         link.is_closing = True
         link.reader = link.tree = link.loader = None
         if link.sock.fileno() >= 0:
+            self._inlet.detach(link.sock.fileno())
             trio.lowlevel.notify_closing(link.sock)
             link.sock.close()
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
-    async def _read(self, link: Link) -> None:
-        """Tell what arrives until the link ends."""
-        sock = link.sock
-        while not link.is_closing:
-            await trio.lowlevel.wait_readable(sock)
+    def _read(self, link: Link) -> None:
+        """Tell what has arrived, within a turn."""
+        for _ in range(TURN_READS):
             try:
-                data = sock.recv(READ_SIZE)
+                data = link.sock.recv(READ_SIZE)
             except BlockingIOError:
-                continue
+                return
             except OSError:
-                return
+                data = b""
             if not data:
+                self._lose(link)
                 return
-            if not link.is_closing:
-                self._hear(partial(self._take, link, data))
+            self._take(link, data)
+            if len(data) < READ_SIZE or link.is_closing:
+                return
 
     def _take(self, link: Link, data: bytes) -> None:
         """One read's worth, within a turn."""
@@ -444,12 +467,9 @@ class QuorumLinks:
             link.out_size -= sent
             link.unsent = link.unsent[sent:]
 
-    async def _write(self, link: Link, whole: trio.CancelScope) -> None:
-        """Send what the turns have left."""
-        while True:
-            if link.is_closing and not link.out and not link.unsent:
-                whole.cancel()
-                return
+    async def _write(self, link: Link) -> None:
+        """Send what the turns have left, until the link is closing and nothing is."""
+        while not link.is_closing or link.out or link.unsent:
             await link.has_rest.wait()
             link.has_rest = trio.Event()
             while not self._pump(link):

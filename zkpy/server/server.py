@@ -118,9 +118,9 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
             on_serving(host, port)
     finally:
         disk.close()
-        hub.close()
         if driver.peers is not None:
             driver.peers.close()
+        hub.close()
         for one in election_listeners:
             one.close()
 
