@@ -10,12 +10,13 @@ out each Ready in its order and reporting `synced`. What a Ready has for the Kee
 driver carries out the rest: disk, wire, and `install` where the disk work has given it another tree.
 """
 
+from zkpy.keeper.auth import Identities
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.keeper import Keeper
 from zkpy.keeper.member import Membership
 from zkpy.keeper.standing import install, stand
 from zkpy.proto.notification import LOOKING
-from zkpy.proto.records import QuorumPacket
+from zkpy.proto.records import Id, QuorumPacket
 from zkpy.tree.datatree import DataTree
 from zkpy.zab.leading import Leading
 from zkpy.zab.peer import Peer
@@ -203,8 +204,12 @@ class Replica:
         """What other members have for the Keeper: always for the role that it has now."""
         leading, learning = self.keeper.leading, self.keeper.learning
         if leading is not None:
+            ids: list[Id] | None = None
+            identities: Identities = ()
             for request in ready.requests:
-                identities = tuple([(id_.scheme or "", id_.id or "") for id_ in request.identities or ()])
+                if request.identities is not ids:
+                    ids = request.identities
+                    identities = tuple([(id_.scheme or "", id_.id or "") for id_ in ids or ()])
                 leading.requested(
                     request.link, request.session_id, request.cxid, request.type, request.body, identities
                 )

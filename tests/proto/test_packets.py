@@ -25,6 +25,23 @@ def test_packet_without_identities_is_encoded_as_the_record_is() -> None:
     assert encode(packets.PROPOSAL, 9, b"txn") == QuorumPacket(packets.PROPOSAL, 9, b"txn", None).to_bytes()
 
 
+@pytest.mark.parametrize("identities", [None, [], [Id("ip", "127.0.0.1")]])
+def test_request_is_encoded_as_the_record_is(identities: list[Id] | None) -> None:
+    data = packets.FORWARDED.pack(-5, 6, 7) + b"body"
+    encoded = packets.encode_request(-5, 6, 7, b"body", packets.encode_identities(identities))
+    assert encoded == QuorumPacket(packets.REQUEST, -1, data, identities).to_bytes()
+
+
+def test_requests_of_the_same_and_of_other_clients_come_out_with_their_own_identities() -> None:
+    ann, bob = [Id("ip", "10.0.0.1")], [Id("ip", "10.0.0.1"), Id("digest", "bob:x")]
+    samples = [QuorumPacket(packets.REQUEST, -1, b"x", who) for who in (ann, ann, bob, ann, None, ann, bob, bob, [])]
+    encoded = b"".join([sample.to_bytes() for sample in samples])
+    assert PacketStream().feed(encoded) == samples
+    for cut in range(len(encoded)):
+        stream = PacketStream()
+        assert stream.feed(encoded[:cut]) + stream.feed(encoded[cut:]) == samples
+
+
 def test_packets_come_out_whole_and_in_order() -> None:
     assert PacketStream().feed(BYTES) == SAMPLES
 

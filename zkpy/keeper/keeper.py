@@ -596,6 +596,17 @@ class Keeper:
             self.close(ended.connection)
         return client is not None
 
+    def take_over(self, txn: PreparedSet | PreparedCreate, digest: int) -> None:
+        """Apply a usual txn that nobody here waits for."""
+        tree = self.tree
+        tree.tracks_changes = is_watched = bool(self.watches.data or self.watches.child)
+        if type(txn) is PreparedSet:
+            tree.put(txn, digest)
+        elif type(txn) is PreparedCreate:
+            tree.add(txn, digest)
+        if is_watched:
+            self._fire(tree.take_changes(), tree.last_zxid)
+
     def _fire(self, changes: list[Change], zxid: int) -> None:
         """Put the events of a txn's changes on the way to whoever watches and may read what changed."""
         for change in changes:

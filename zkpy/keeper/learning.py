@@ -12,10 +12,12 @@ Sources: FollowerRequestProcessor, CommitProcessor, LearnerSessionTracker, Learn
 
 from collections import deque
 from struct import Struct
+from struct import error as StructError
 from typing import TYPE_CHECKING, Any, Final
 
 from jute import JuteError
 from zkpy.keeper import connection, handshake, local
+from zkpy.keeper.auth import Identities
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.member import UNDER_WAY, Member
 from zkpy.keeper.multis import decode_multi
@@ -29,10 +31,10 @@ from zkpy.proto.records import (
     ReconfigRequest,
     SetACLRequest,
     SetDataRequest,
-    TxnHeader,
 )
 from zkpy.proto.zxid import zxid_text
-from zkpy.tree.txns import decode_txn
+from zkpy.tree.txns import TXN_HEADER, decode_txn
+from zkpy.tree.usual import prepare_usual
 
 if TYPE_CHECKING:
     from zkpy.keeper.keeper import Keeper
@@ -46,7 +48,7 @@ Forward = tuple[int, int, int, bytes, list[Id] | None]
 class Learning(Member):
     """One leader's reign, as its learner; `forwards` and `questions` are taken by whoever carries them there."""
 
-    __slots__ = ("_asking", "_has_mismatch", "_touched", "_writes", "forwards", "questions")
+    __slots__ = ("_asking", "_has_mismatch", "_identities", "_ids", "_touched", "_writes", "forwards", "questions")
 
     def __init__(self, keeper: "Keeper") -> None:
         super().__init__(keeper)
@@ -59,6 +61,9 @@ class Learning(Member):
         self._asking: deque[tuple[int, Connection]] = deque()
         self._touched: dict[int, int] = {}
         self._has_mismatch = False
+        # The identities of the last request that was forwarded, as they are and as they travel: one list for all.
+        self._identities: Identities = ()
+        self._ids: list[Id] | None = None
 
     # --- to the leader -------------------------------------------------------------------------------------------
 
@@ -91,30 +96,47 @@ class Learning(Member):
         self._forward(request, body)
 
     def _forward(self, request: Request, body: bytes) -> None:
-        identities = [Id(scheme, id_) for scheme, id_ in request.identities] or None
-        self.forwards.append((request.client_id, request.cxid, request.op, body, identities))
+        identities = request.identities
+        if identities != self._identities:
+            self._identities = identities
+            self._ids = [Id(scheme, id_) for scheme, id_ in identities] or None
+        self.forwards.append((request.client_id, request.cxid, request.op, body, self._ids))
 
     # --- from the leader -----------------------------------------------------------------------------------------
 
     def committed(self, entries: list[tuple[int, bytes]]) -> None:
         """These txns are decided: apply them in order, and answer whoever waits here for them."""
         keeper = self.keeper
+        tree = keeper.tree
         now_ms = keeper.now_ms
         latencies = []
-        for _, entry in entries:
-            header, txn, digest = decode_txn(entry)
-            request = self._take_own(header)
-            if request is None:
-                request = Request(None, header.client_id, header.cxid, header.type, b"", (), now_ms)
-            request.type = header.type
-            request.zxid = header.zxid
-            request.time = header.time
+        for zxid, entry in entries:
+            client_id, cxid, _, time_ms, type_ = TXN_HEADER.unpack_from(entry)
+            usual = prepare_usual(tree, entry, client_id, zxid, time_ms, type_)
+            request = self._take_own(client_id, cxid, type_)
+            txn: Any
+            said: int | None
+            if usual is not None:
+                txn, digest, said = usual
+                if request is None:
+                    keeper.take_over(txn, digest)
+                    self._compare(said, zxid)
+                    continue
+            else:
+                _, txn, said = decode_txn(entry)
+                digest = -1
+                if request is None:
+                    request = Request(None, client_id, cxid, type_, b"", (), now_ms)
+            request.type = type_
+            request.zxid = zxid
+            request.time = time_ms
             request.txn = txn
+            request.digest = digest
             latency_ms = now_ms - request.received_ms
             if keeper.apply(request, latency_ms):
                 latencies.append(latency_ms)
-            if digest is not None:
-                self._compare(digest, header.zxid)
+            if said is not None:
+                self._compare(said, zxid)
         statistics = keeper.statistics
         statistics.commits += len(entries)
         if latencies:
@@ -122,17 +144,17 @@ class Learning(Member):
             statistics.add_latencies(total, len(latencies), least, most)
             statistics.observe_range("updatelatency", total, len(latencies), least, most)
 
-    def _take_own(self, header: TxnHeader) -> Request | None:
+    def _take_own(self, client_id: int, cxid: int, type_: int) -> Request | None:
         """The request of a client here that led to this txn, None if it is another server's."""
-        writes = self._writes.get(header.client_id)
+        writes = self._writes.get(client_id)
         if writes is None:
             return None
         request = writes[0]
-        if request.cxid != header.cxid or header.type not in (request.op, opcodes.ERROR):
+        if request.cxid != cxid or type_ not in (request.op, opcodes.ERROR):
             return None
         writes.popleft()
         if not writes:
-            del self._writes[header.client_id]
+            del self._writes[client_id]
         in_flight = self.keeper.in_flight
         if in_flight[0] is request:
             in_flight.popleft()
@@ -202,6 +224,8 @@ _BODIES: Final[dict[int, Any]] = {
 
 def _is_decodable(op: int, frame: bytes) -> bool:
     """Will a txn come of it, if only an error txn? Of what Apache's leader cannot decode one never hears again."""
+    if op == opcodes.SET_DATA and _is_plain_set(frame):
+        return True
     try:
         if op == opcodes.MULTI:
             decode_multi(frame)
@@ -212,3 +236,13 @@ def _is_decodable(op: int, frame: bytes) -> bool:
     except Undecodable as error:
         return error.takes_zxid
     return True
+
+
+def _is_plain_set(frame: bytes) -> bool:
+    """Is it a setData with a path and data, and with nothing behind its version?"""
+    try:
+        path_end = 12 + _INT.unpack_from(frame, 8)[0]
+        size = _INT.unpack_from(frame, path_end)[0]
+        return path_end >= 12 and size >= 0 and path_end + size + 8 == len(frame) and frame[12:path_end].isascii()
+    except StructError:
+        return False

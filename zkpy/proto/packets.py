@@ -11,8 +11,9 @@ from struct import Struct
 from typing import Final
 
 from jute import JuteError
+from jute.wire import write_records
 from zkpy.proto.errors import ProtocolError
-from zkpy.proto.records import QuorumPacket
+from zkpy.proto.records import Id, QuorumPacket
 
 REQUEST: Final = 1
 PROPOSAL: Final = 2
@@ -71,6 +72,8 @@ DEFAULT_LIMIT: Final = 2 * 0xFFFFF
 IDENTITIES_LIMIT: Final = 1024
 
 _HEAD: Final = Struct(">iqi")
+#: The same, and FORWARDED behind it.
+_REQUEST_HEAD: Final = Struct(">iqiqii")
 #: The vector of identities that is null, as in all packets but REQUEST.
 _NOBODY: Final = b"\xff\xff\xff\xff"
 _INT: Final = Struct(">i")
@@ -83,15 +86,30 @@ def encode(type_: int, zxid: int, data: bytes | None = None) -> bytes:
     return _HEAD.pack(type_, zxid, len(data)) + data + _NOBODY
 
 
+def encode_identities(identities: list[Id] | None) -> bytes:
+    """The end of a packet that speaks for somebody, for `encode_request`."""
+    out = bytearray()
+    write_records(out, identities)
+    return bytes(out)
+
+
+def encode_request(session_id: int, cxid: int, type_: int, body: bytes, identities: bytes) -> bytes:
+    """A REQUEST; `identities` as `encode_identities` gives them."""
+    return _REQUEST_HEAD.pack(REQUEST, -1, FORWARDED.size + len(body), session_id, cxid, type_) + body + identities
+
+
 class PacketStream:
     """One link's incoming half. `feed` it; after a ProtocolError the stream has lost its rhythm for good."""
 
-    __slots__ = ("_held", "_need", "limit")
+    __slots__ = ("_held", "_identities", "_identities_bytes", "_need", "limit")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self._held = b""
         self._need = 0  # how many bytes must be held before it is worth a look
+        # The identities of the last packet that had some, and their bytes: most requests come from few addresses.
+        self._identities: list[Id] | None = None
+        self._identities_bytes = _NOBODY
 
     def feed(self, data: bytes) -> list[QuorumPacket]:
         """The packets that `data` completes, in order, up to a SNAP: what follows one is for `take_rest`.
@@ -109,17 +127,26 @@ class PacketStream:
         unpack = _HEAD.unpack_from
         self._need = 0
         while at < size:
-            # Nearly all packets have no identities: those are read here, in a third of the time.
+            # Nearly all packets have no identities, or the same as the one before: those are read here, in a third of
+            # the time.
             begin = at + 16
             if begin <= size:
                 type_, zxid, length = unpack(data, at)
                 end = begin + length if length > 0 else begin
-                if -1 <= length <= limit and data[end : end + 4] == _NOBODY:
-                    packets.append(QuorumPacket(type_, zxid, data[begin:end] if length >= 0 else None, None))
-                    at = end + 4
-                    if type_ == SNAP:
-                        break
-                    continue
+                if -1 <= length <= limit:
+                    after = end + 4
+                    identities = None
+                    is_known = data[end:after] == _NOBODY
+                    if not is_known and type_ == REQUEST and data.startswith(self._identities_bytes, end):
+                        is_known = True
+                        identities = self._identities
+                        after = end + len(self._identities_bytes)
+                    if is_known:
+                        packets.append(QuorumPacket(type_, zxid, data[begin:end] if length >= 0 else None, identities))
+                        at = after
+                        if type_ == SNAP:
+                            break
+                        continue
             end = self._end(data, at)
             if end > size:
                 self._need = end - at
@@ -129,6 +156,9 @@ class PacketStream:
             except JuteError as error:
                 raise ProtocolError(f"not a packet: {error}") from None
             packets.append(packet)
+            if packet.authinfo:
+                self._identities = packet.authinfo
+                self._identities_bytes = encode_identities(packet.authinfo)
             at = end
             if packet.type == SNAP:
                 break

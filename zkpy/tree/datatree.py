@@ -185,7 +185,7 @@ class DataTree:
         parent = self.nodes[txn.parent_path]
         parent.cversion = txn.parent_c_version
         parent.pzxid = zxid = node.czxid
-        parent.digest = -1
+        parent.digest = txn.parent_digest
         parent.reply = None
         if parent.children is None:
             parent.children = {txn.name: None}

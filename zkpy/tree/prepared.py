@@ -36,9 +36,12 @@ class PreparedSet(SetDataTxn):
 
 
 class PreparedCreate(CreateTxn):
-    """A create that goes through: `node` goes into the tree, as the child `name` of `parent_path`."""
+    """A create that goes through: `node` goes into the tree, as the child `name` of `parent_path`.
 
-    __slots__ = ("name", "node", "parent_path")
+    `parent_digest` is the parent's digest after it, -1 if that is not known.
+    """
+
+    __slots__ = ("name", "node", "parent_digest", "parent_path")
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class PreparedCreate(CreateTxn):
         parent_path: str,
         name: str,
         node: ZNode,
+        parent_digest: int = -1,
     ) -> None:
         self.path = path
         self.data = data
@@ -59,3 +63,4 @@ class PreparedCreate(CreateTxn):
         self.parent_path = parent_path
         self.name = name
         self.node = node
+        self.parent_digest = parent_digest

@@ -57,6 +57,8 @@ class Learning(Role):
         "_decided",
         "_heard_ms",
         "_held",
+        "_identities",
+        "_identities_bytes",
         "_is_cut",
         "_pinged_zxid",
         "_snapshot",
@@ -99,6 +101,9 @@ class Learning(Role):
         self._unacked: deque[int] = deque()
         self._undecided: deque[int] = deque()
         self._pinged_zxid = 0
+        # The identities that the last request had, and their bytes.
+        self._identities: list[Id] | None = None
+        self._identities_bytes = packets.encode_identities(None)
 
     @property
     def is_observer(self) -> bool:
@@ -390,8 +395,10 @@ class Learning(Role):
 
     def forward(self, session_id: int, cxid: int, type_: int, body: bytes, identities: list[Id] | None) -> None:
         if self.phase == ACTIVE:
-            data = packets.FORWARDED.pack(session_id, cxid, type_) + body
-            self._send(QuorumPacket(packets.REQUEST, -1, data, identities).to_bytes())
+            if identities is not self._identities:
+                self._identities = identities
+                self._identities_bytes = packets.encode_identities(identities)
+            self._send(packets.encode_request(session_id, cxid, type_, body, self._identities_bytes))
 
     def revalidate(self, session_id: int, timeout_ms: int) -> None:
         if self.phase == ACTIVE:
