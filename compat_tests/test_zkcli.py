@@ -190,21 +190,6 @@ def test_every_script_knows_what_it_wants_to_see(script: Script) -> None:
 # The two servers.
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Script], list[Transcript]]:
-    """Plays a script on Apache's server and on zkpy, once in this module."""
-    require("apache")
-    directory = tmp_path_factory.mktemp("zkcli")
-    kept: dict[str, list[Transcript]] = {}
-
-    def both(script: Script) -> list[Transcript]:
-        if script.name not in kept:
-            kept[script.name] = side_by_side(lambda kind: play(kind, script, directory))
-        return kept[script.name]
-
-    return both
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=BY_NAME)
 def test_zkcli_prints_the_same_for_both_servers(played: Callable[[Script], list[Transcript]], script: Script) -> None:

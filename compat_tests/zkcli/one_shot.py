@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compat_tests import peers
 
-from .session import DEADLINE_S, EXITING, Reader, command
+from .session import DEADLINE_S, EXITING, Client, Reader, command
 from .transcript import Entry, Transcript
 
 STDERR = "on stderr:"
@@ -39,13 +39,13 @@ SHOTS = (
 )
 
 
-def fire(kind: str, directory: Path) -> Transcript:
+def fire(kind: str, directory: Path, client: Client = command, shots: tuple[Shot, ...] = SHOTS) -> Transcript:
     """All the shots at a fresh server, as a transcript; of each entry's lines those behind STDERR came there."""
     with peers.server(kind, directory / f"{kind}-shots") as server:
         transcript = Transcript(server.hosts)
-        for shot in SHOTS:
+        for shot in shots:
             done = subprocess.run(
-                [*command(directory), "-server", server.hosts + shot.chroot, *shot.arguments.split()],
+                [*client(directory), "-server", server.hosts + shot.chroot, *shot.arguments.split()],
                 stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE_S,
             )  # fmt: skip
             reader = Reader()

@@ -21,7 +21,7 @@ from pathlib import Path
 from compat_tests import peers
 
 from .script import Script, Step
-from .session import DEADLINE_S, Session, Stuck
+from .session import DEADLINE_S, Client, Session, Stuck, command
 from .transcript import Entry, Transcript
 
 #: The last command of every session: what the script has left behind.
@@ -43,8 +43,9 @@ def four_letter_word(server: peers.Server, word: str) -> str:
 class Stage:
     """A server and the sessions on it."""
 
-    def __init__(self, kind: str, script: Script, directory: Path) -> None:
+    def __init__(self, kind: str, script: Script, directory: Path, client: Client = command) -> None:
         self.script = script
+        self.client = client
         self.directory = Path(tempfile.mkdtemp(prefix=f"{kind}-{script.name}-", dir=directory))
         self.server = peers.server(kind, self.directory / "data", config=script.config, jvm_flags=script.jvm_flags)
         self.transcript = Transcript(self.server.hosts)
@@ -65,7 +66,7 @@ class Stage:
         return self.transcript
 
     def _begin(self, number: int) -> None:
-        session = Session(self.server.hosts, self.directory, self.script.options)
+        session = Session(self.server.hosts, self.directory, self.script.options, self.client)
         self._sessions[number] = self._open.enter_context(session)
         lines = session.start()
         self.transcript.add(Entry(number, START, lines, [(number, event) for event in session.events(1)]))
@@ -109,9 +110,9 @@ class Stage:
             time.sleep(0.1)
 
 
-def play(kind: str, script: Script, directory: Path) -> Transcript:
+def play(kind: str, script: Script, directory: Path, client: Client = command) -> Transcript:
     """The transcript of a script on a fresh server of this kind."""
-    stage = Stage(kind, script, directory)
+    stage = Stage(kind, script, directory, client)
     try:
         return stage.play()
     except Stuck as stuck:

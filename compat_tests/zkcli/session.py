@@ -4,7 +4,8 @@ zkCli says nothing at the end of a command. So after each we send a word it does
 answers with its usage, which we know from the start, and with the word. Events come from another thread, at any time,
 each as an empty line, "WATCHER::", an empty line and the event: they are picked out of the other lines.
 
-zkCli runs without JLine, whose prompt wants a terminal; then it reads plain lines and echoes nothing.
+zkCli runs without JLine, whose prompt wants a terminal; then it reads plain lines and echoes nothing. `zkpy shell` is
+driven the same way, to be compared with it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +28,8 @@ from compat_tests import peers
 DEADLINE_S = 60.0
 # What zkCli's log says when it exits with a status that is not 0, with the time of day.
 EXITING = re.compile(r"\d{4}-\d\d-\d\d .* ERROR .* - Exiting JVM with code \d+$")
+#: What gives the command line of the program to drive, without its arguments.
+Client = Callable[[Path], list[str]]
 _UNKNOWN = "Command not found: Command not found "
 _USAGE = "ZooKeeper -server host:port"
 
@@ -37,6 +41,11 @@ def command(directory: Path) -> list[str]:
     jars = sorted(str(jar) for jar in Path(words[at]).parent.glob("*.jar") if not jar.name.startswith("jline"))
     words[at] = os.pathsep.join(jars)
     return [words[0], "-Duser.timezone=UTC", *words[1:]]
+
+
+def shell_command(directory: Path) -> list[str]:
+    """The command line of `zkpy shell`, to be used in the place of zkCli's."""
+    return ["env", "TZ=UTC", f"PYTHONPATH={peers.ROOT}", sys.executable, "-m", "zkpy", "shell"]
 
 
 class Stuck(Exception):
@@ -71,9 +80,9 @@ class Reader:
 class Session:
     """A running zkCli, connected; a context manager that ends it."""
 
-    def __init__(self, hosts: str, directory: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, hosts: str, directory: Path, options: tuple[str, ...] = (), client: Client = command) -> None:
         self.process = subprocess.Popen(
-            [*command(directory), "-server", hosts, *options],
+            [*client(directory), "-server", hosts, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self.process.stdout is not None

@@ -14,6 +14,7 @@ from zkpy import __version__
 #: Each verb and the module in this folder that has it, under its own name (with `_` for `-`).
 VERBS: Final = {
     "serve": "serve",
+    "shell": "shell.command",
 }
 
 

@@ -105,7 +105,7 @@ def connect(
     `session_timeout` is asked of the server, in seconds. Further options are KazooClient's.
     """
     kazoo = _kazoo()
-    addresses = _addresses(hosts)
+    addresses = addresses_of(hosts)
     _probe(addresses, hosts)
     # Without a deadline kazoo keeps a request made during an outage, and its caller, for as long as that lasts.
     options.setdefault("connection_retry", {"max_tries": -1, "max_delay": 1.0, "deadline": timeout})
@@ -164,7 +164,7 @@ def _plain_words(hosts: str) -> Iterator[None]:
         raise CommandError(f"{hosts} refused with {type(error).__name__}{text}") from error
 
 
-def _addresses(hosts: str) -> list[tuple[str, int]]:
+def addresses_of(hosts: str) -> list[tuple[str, int]]:
     """Host and port of each server in a connect string."""
     servers = hosts.partition("/")[0]
     addresses = []
