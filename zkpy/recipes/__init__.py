@@ -5,11 +5,14 @@ Read in this order:
     sequencer    what a grant is, to be sent along with requests      contenders  names and order of those in line
     lease        the holder's local deadline                          asking      requests with an end to the waiting
     traces       what a contender leaves, and how it goes             guards      check_sequencer, guarded transactions
-    grants       a lock while it is held                              locks       how it is acquired; lock-delay
-    election     one leader, and events                               holders     who holds, who waits
-    fence        the few lines that a protected resource needs        errors      what is raised
+    grants       a lock while it is held                              attempts    the waiting for one
+    delays       lock-delay                                           locks       exclusive and shared
+    semaphores   a number of holders                                  holders     who holds, who waits
+    election     one leader, and events                               fence       what a protected resource needs
+    errors       what is raised
 """
 
+from zkpy.recipes.delays import MAX_LOCK_DELAY_S
 from zkpy.recipes.election import Election
 from zkpy.recipes.errors import (
     BadSequencer,
@@ -24,7 +27,8 @@ from zkpy.recipes.fence import MemoryFence, SqlFence
 from zkpy.recipes.grants import Event, EventKind, Grant, Standing
 from zkpy.recipes.guards import GuardedTransaction, check_sequencer
 from zkpy.recipes.holders import Standee, Standings, who
-from zkpy.recipes.locks import MAX_LOCK_DELAY_S, Contention, Lock
+from zkpy.recipes.locks import Contention, Lock
+from zkpy.recipes.semaphores import Semaphore
 from zkpy.recipes.sequencer import Mode, Sequencer
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "NotAcquired",
     "NotHeld",
     "RecipeError",
+    "Semaphore",
     "Sequencer",
     "SqlFence",
     "StaleSequencer",

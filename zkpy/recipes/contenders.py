@@ -6,7 +6,7 @@ Every contender is an ephemeral sequential znode below the lock's path. Who unde
     <any>__rlock__0000000012          kazoo's ReadLock                   shared
     <any>lock-0000000012              Curator's InterProcessMutex        exclusive
     <id>-shared-lock-0000000012       ours alone (Curator's mutex takes it for one of its own, and waits behind it)
-    delay_<id>                        ours alone: the marker of a holder with a lock-delay (`markers_of`)
+    delay_<id>                        ours alone: the marker of a holder with a lock-delay (`delays`)
 
 kazoo looks at names of its own kind only, and so does Curator. A contender of ours therefore makes two znodes in one
 transaction, one of each kind, with nothing between them; it waits for everybody before the first, and everybody behind
@@ -68,7 +68,7 @@ class Contender:
 
     def excludes(self, mode: Mode) -> bool:
         """Must a contender in this mode wait for it?"""
-        return Mode.EXCLUSIVE in (self.mode, mode)
+        return self.mode.excludes(mode)
 
 
 def contender_of(name: str) -> Contender | None:

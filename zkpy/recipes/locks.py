@@ -1,16 +1,11 @@
 """Locks, exclusive and shared, that kazoo's and Curator's contenders respect and whose grants carry sequencers.
 
-    contend ─→ two znodes, one transaction (`contenders`) ─→ wait for whoever is in the way ─→ wait out lock-delays
+    contend ─→ two znodes, one transaction (`contenders`) ─→ wait for whoever is in the way ─→ wait out `delays`
             ─→ the acquiring transaction: the znode's data says "held" (its version is 1), markers of the failed go, and
                our own marker comes, if we ask for a lock-delay ─→ Grant
 
 Law: a lock is held from the commit of the acquiring transaction until the znode is gone. A quorum has committed it, so
 whoever acquires a lock was alone at that moment, by the servers' own order.
-
-The marker is what makes a lock-delay: it is persistent, made when the lock is taken and deleted by the same transaction
-that releases it. A marker whose holder is gone says that the holder failed. Whoever finds one waits, from the moment of
-finding it, for as long as the marker says, on its own monotonic clock. If it fails itself while it waits, the next one
-waits anew: the delay is never shorter than its holder chose. kazoo's and Curator's contenders know no markers.
 
 After Chubby (Burrows, OSDI 2006), section 2.4, "Locks and sequencers": modes, advisory locks, lock-delay.
 """
@@ -18,39 +13,24 @@ After Chubby (Burrows, OSDI 2006), section 2.4, "Locks and sequencers": modes, a
 import json
 import os
 import socket
-import threading
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, SessionExpiredError
-from kazoo.protocol.states import KazooState
+from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 
-from zkpy.recipes.asking import PAUSE_S, TIMEOUTS, UNSURE, OutOfTime, ask, is_closed, verdict
+from zkpy.recipes.asking import TIMEOUTS, verdict
+from zkpy.recipes.attempts import Attempt
 from zkpy.recipes.contenders import Contender, Queue, marker_of, names_of, new_id
-from zkpy.recipes.errors import Cancelled, NotAcquired
+from zkpy.recipes.delays import Delays, checked_delay
 from zkpy.recipes.grants import Grant
 from zkpy.recipes.lease import Lease, now_s
 from zkpy.recipes.sequencer import HELD_VERSION, Mode, Sequencer, join
 from zkpy.recipes.traces import Traces
 
-#: The longest lock-delay that a holder may choose, Chubby's.
-MAX_LOCK_DELAY_S: Final = 60.0
-#: How long the servers may take for an answer once the time for waiting is over.
-ANSWER_S: Final = 5.0
-
 
 def default_owner() -> str:
     """What a contender says of itself unless told otherwise: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def checked_delay(lock_delay_s: float) -> float:
-    """The lock-delay, if it is one. Raises ValueError if not."""
-    if not 0 <= lock_delay_s <= MAX_LOCK_DELAY_S:
-        raise ValueError(f"a lock-delay is 0 to {MAX_LOCK_DELAY_S:.0f} seconds, not {lock_delay_s}")
-    return float(lock_delay_s)
 
 
 class Lock:
@@ -98,58 +78,18 @@ class Lock:
         return Contention(self)
 
 
-class Contention:
-    """One contender on its way to a grant; to be used once."""
+class Contention(Attempt):
+    """A lock's contender."""
 
     def __init__(self, lock: Lock) -> None:
         """Nothing is sent before `wait`."""
         self._lock = lock
-        self._client = lock.client
-        self._path = lock.path
-        self._wake = threading.Event()
-        self._is_cancelled = False
         told = {"owner": lock.owner, "mode": lock.mode.value, "lock_delay_s": lock.lock_delay_s}
         self._told = json.dumps(told).encode()
-        #: Markers found without their holders: name → (until when it is waited for, the holder's mode).
-        self._orphans: dict[str, tuple[float, Mode]] = {}
-        self._begin()
-
-    def cancel(self) -> None:
-        """Let `wait` raise Cancelled, now or when it is called; too late once it has returned."""
-        self._is_cancelled = True
-        self._wake.set()
-
-    def wait(self, timeout_s: float | None = None) -> Grant:
-        """As `Lock.acquire`; Cancelled if that was asked for. Whatever is raised, no contender stays behind."""
-        until_s = None if timeout_s is None else now_s() + timeout_s
-        self._client.add_listener(self._on_connection)
-        try:
-            while True:
-                try:
-                    grant = self._attempt(until_s)
-                except UNSURE:
-                    self._sleep(PAUSE_S, until_s)
-                except SessionExpiredError as error:
-                    if is_closed(error):
-                        raise
-                    self._start_over()
-                    self._sleep(PAUSE_S, until_s)
-                else:
-                    if grant is not None:
-                        return grant
-        except OutOfTime:
-            self._leave()
-            if self._is_cancelled:
-                raise Cancelled(f"the attempt to acquire {self._path} was cancelled") from None
-            raise NotAcquired(f"{self._path} was not to be had within {timeout_s} s") from None
-        except BaseException:
-            self._leave()
-            raise
-        finally:
-            self._client.remove_listener(self._on_connection)
+        self._delays = Delays(lock.client, lock.path, self._on_change)
+        super().__init__(lock.client, lock.path)
 
     def _begin(self) -> None:
-        """Be a contender that nobody has heard of."""
         self._id = new_id()
         self._traces = Traces(self._client, self._id, [self._path])
         #: Our znodes, once they are known to be there.
@@ -158,41 +98,14 @@ class Contention:
         self._has_sent = False
 
     def _leave(self) -> None:
-        """Let nothing stay behind. What we may have taken was never granted to anybody: no lock-delay is due."""
+        # What we may have taken was never granted to anybody: no lock-delay is due.
         if self._has_sent:
             self._traces.remove_later(with_marker=True)
 
-    def _start_over(self) -> None:
-        self._leave()
-        self._begin()
-
-    def _on_connection(self, state: Any) -> None:
-        if state != KazooState.SUSPENDED:
-            self._wake.set()
-
-    def _on_change(self, event: Any) -> None:
-        self._wake.set()
-
-    def _ask(self, request: Callable[[], Any], until_s: float | None) -> Any:
-        end_s = None if until_s is None else until_s + ANSWER_S
-        return ask(self._client, request, end_s, lambda: self._is_cancelled)
-
-    def _sleep(self, seconds: float, until_s: float | None) -> None:
-        """Until something changes, but not longer than that. Raises OutOfTime at `until_s`."""
-        if not self._is_cancelled:
-            left_s = seconds if until_s is None else min(seconds, until_s - now_s())
-            if left_s <= 0:
-                raise OutOfTime
-            self._wake.wait(None if left_s == float("inf") else left_s)
-
-    def _attempt(self, until_s: float | None) -> Grant | None:
-        """One step towards the lock, None if there are more to come."""
-        self._wake.clear()
-        if self._is_cancelled:
-            raise Cancelled(f"the attempt to acquire {self._path} was cancelled")
+    def _step(self, until_s: float | None) -> Grant | None:
         if not self._nodes:
             self._nodes = (self._has_sent and self._find_ours(until_s)) or self._stand_in_line(until_s)
-        queue = Queue(self._children(until_s))
+        queue = Queue(self._children(self._path, until_s))
         found_s = now_s()
         if queue.of(self._id) != self._nodes:  # the session has expired, or somebody deleted what is ours
             self._start_over()
@@ -202,22 +115,17 @@ class Contention:
             self._wait_for(blocker, until_s)
             return None
         orphans = queue.orphans()
-        delay_s = self._delay_of(orphans, found_s, until_s)
+        self._delays.read(orphans, found_s, lambda request: self._ask(request, until_s))
+        delay_s = self._delays.left_s(orphans, self._lock.mode, found_s)
         if delay_s > 0:
             self._sleep(delay_s, until_s)
             return None
-        return self._take([name for name in orphans if self._orphans[name][0] <= found_s], until_s)
-
-    def _children(self, until_s: float | None) -> list[str]:
-        try:
-            return list(self._ask(partial(self._client.get_children_async, self._path), until_s))
-        except NoNodeError:
-            return []
+        return self._take(self._delays.over(orphans, found_s), until_s)
 
     def _find_ours(self, until_s: float | None) -> list[Contender]:
         """What an earlier request has made whose answer was lost, if it was carried out."""
         self._ask(partial(self._client.sync_async, self._path), until_s)
-        return Queue(self._children(until_s)).of(self._id)
+        return Queue(self._children(self._path, until_s)).of(self._id)
 
     def _stand_in_line(self, until_s: float | None) -> list[Contender]:
         """Make our znodes."""
@@ -241,27 +149,6 @@ class Contention:
         except NoNodeError:
             return
         self._sleep(float("inf"), until_s)
-
-    def _delay_of(self, orphans: list[str], found_s: float, until_s: float | None) -> float:
-        """For how many seconds more the lock-delays of failed holders keep us out."""
-        for name in orphans:
-            if name not in self._orphans:
-                request = partial(self._client.get_async, join(self._path, name), watch=self._on_change)
-                try:
-                    data, _ = self._ask(request, until_s)
-                except NoNodeError:  # somebody has waited it out, or an operator knows better
-                    self._orphans[name] = (found_s, Mode.SHARED)
-                else:
-                    delay_s, mode = marked(data)
-                    self._orphans[name] = (found_s + delay_s, mode)
-        return max(
-            (
-                until - found_s
-                for until, mode in (self._orphans[name] for name in orphans)
-                if Mode.EXCLUSIVE in (mode, self._lock.mode)
-            ),
-            default=0.0,
-        )
 
     def _take(self, waited_out: list[str], until_s: float | None) -> Grant | None:
         """The acquiring transaction; None if the lock was not to be had after all."""
@@ -289,12 +176,3 @@ class Contention:
             return None
         sequencer = Sequencer(self._path, self._lock.mode, stat.czxid, node)
         return Grant(self._client, sequencer, Lease(timeout_s, sent_s), stat.ephemeralOwner, self._traces, known)
-
-
-def marked(data: bytes) -> tuple[float, Mode]:
-    """The lock-delay in seconds and the mode that a marker tells of; the worst of both if it cannot be read."""
-    try:
-        told = json.loads(data)
-        return min(max(float(told["lock_delay_s"]), 0.0), MAX_LOCK_DELAY_S), Mode(told["mode"])
-    except (ValueError, TypeError, KeyError):
-        return MAX_LOCK_DELAY_S, Mode.EXCLUSIVE

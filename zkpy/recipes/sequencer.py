@@ -39,6 +39,10 @@ class Mode(Enum):
     #: One of a semaphore's places.
     PLACE = "place"
 
+    def excludes(self, other: "Mode") -> bool:
+        """Can one lock not be held in both modes at once?"""
+        return Mode.EXCLUSIVE in (self, other)
+
 
 @dataclass(frozen=True)
 class Sequencer:

@@ -1,0 +1,3 @@
+"""tests/recipes/test_kazoo_contenders.py against Apache's server."""
+
+from tests.recipes.test_kazoo_contenders import *  # noqa: F403
