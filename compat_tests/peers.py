@@ -43,7 +43,13 @@ STOP_TIMEOUT_S = 15.0
 
 
 #: What scripts/peers can install → what the names of their directories begin with.
-PEERS = {"apache": "zookeeper-3.9", "apache38": "zookeeper-3.8", "kafka": "kafka-", "kazoo": "kazoo-"}
+PEERS = {
+    "apache": "zookeeper-3.9",
+    "apache38": "zookeeper-3.8",
+    "kafka": "kafka-",
+    "curator": "curator-",
+    "kazoo": "kazoo-",
+}
 #: Kinds of server: Apache's, the same of 3.8, and ours.
 KINDS = ("apache", "apache38", "zkpy")
 
