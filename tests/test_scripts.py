@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -232,3 +233,15 @@ def test_failover_starts_anywhere_and_knows_its_servers(checkout: Path) -> None:
     done = run(sys.executable, checkout / "scripts" / "failover", "--servers", "zkpy,null")
     assert done.returncode == 2
     assert done.stderr.endswith("failover: error: --rounds is 1 or more, --servers are apache, zkpy or both\n")
+
+
+@pytest.mark.slow
+def test_failover_measures_from_the_leaders_end_to_the_first_write(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "scripts" / "failover", "--servers", "zkpy", "--rounds", "2", "--dir", tmp_path]
+    done = run(*command, "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^zkpy    median \d+\.\d{3} s   \d+\.\d{3} to \d+\.\d{3} s$", done.stdout, re.MULTILINE)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert len(figures["seconds"]["zkpy"]) == 2
+    assert figures["median_s"]["zkpy"] == sum(figures["seconds"]["zkpy"]) / 2 > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
