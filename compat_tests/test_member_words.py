@@ -22,8 +22,8 @@ SAME_VALUES = frozenset(
     " synced_followers synced_non_voting_followers synced_observers pending_syncs outstanding_requests"
     " digest_mismatches_count".split()
 )
-#: Queues of the leader's that zkpy does not have; and a write of the configuration by each new standing of a member.
-ONLY_APACHES = re.compile(r"\w+_\d_learner_handler_qp_(size|time_ms)|\w+_zookeeper_write_per_namespace")
+#: A write of the configuration by each new standing of a member.
+ONLY_APACHES = re.compile(r"\w+_zookeeper_write_per_namespace")
 #: What comes last, in the order of a hash table: sizes by the first name of paths, which follow from the story too.
 NAMESPACES = re.compile(r"\w+_(read|write)_per_namespace")
 #: What differs by nature beside what `test_words` takes out.

@@ -153,6 +153,7 @@ class Replica:
             synced_non_voting_followers=len([sid for sid in followers if sid not in voters]),
             synced_observers=len(synced) - len(followers),
             pending_syncs=role.pending_syncs,
+            learner_sids=tuple(sorted(learner.sid for learner in synced)),
         )
 
     # --- what follows --------------------------------------------------------------------------------------------

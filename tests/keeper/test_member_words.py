@@ -3,6 +3,7 @@
 import pytest
 
 from tests.keeper.ensemble import Ensemble
+from tests.keeper.harness import create_op
 from tests.keeper.test_replica import Network, learners
 from zkpy.keeper import metrics
 from zkpy.keeper.host import Host
@@ -97,6 +98,8 @@ def test_mntr_has_the_gauges_of_each_role() -> None:
     assert (said["pending_syncs"], said["synced_non_voting_followers"]) == ("0", "0")
     assert int(said["last_proposal_size"]) == int(said["max_proposal_size"]) > int(said["min_proposal_size"]) > 0
     assert int(said["leader_uptime"]) >= 20
+    for sid in sorted(server.sid for server in learners(network)):  # their queues, of which there are none here
+        assert said[f"max_{sid}_learner_handler_qp_size"] == said[f"p99_{sid}_learner_handler_qp_time_ms"] == "0"
     for server in learners(network):
         said = monitored(server.word(b"mntr"))
         is_observer = server.sid == 4
@@ -104,3 +107,17 @@ def test_mntr_has_the_gauges_of_each_role() -> None:
         assert said.get("observer_master_id") == (str(leader.sid) if is_observer else None)
         assert said["quorum_size"] == "3"
         assert "learners" not in said
+        assert not any("learner_handler" in name for name in said)
+
+
+def test_every_member_counts_the_writes_of_all(ensemble: Ensemble) -> None:
+    client = ensemble.members[1].client()
+    client.create("/a", b"123")
+    client.set("/a", b"1")
+    client.multi(create_op("/a/b"), create_op("/a/c"))
+    client.delete("/a/c")
+    for member in ensemble.members:
+        keeper = member.keeper
+        keeper.count()
+        summary = keeper.statistics.namespaces.writes["a"]
+        assert (summary.count, summary.total, summary.min, summary.max) == (5, 5 + 3 + 4 + 4 + 4, 3, 5)

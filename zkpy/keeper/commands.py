@@ -257,12 +257,14 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
     pairs = [("version", keeper.host.version), ("server_state", keeper.role)]
     gauges = _gauges(keeper)
     names = metrics.GAUGES
+    learners: tuple[int, ...] = ()
     if keeper.membership is not None and keeper.read_only is None:
         membership = keeper.membership()
         pairs.append(("peer_state", f"{_PEER_STATES[keeper.role]} - broadcast"))
         if keeper.role == "observer":
             pairs.append(("observer_master_id", str(membership.leader)))
         gauges |= attrs.asdict(membership)
+        learners = membership.learner_sids
         names = metrics.LEADER_GAUGES if keeper.leading is not None else metrics.LEARNER_GAUGES
     pairs += ((name, str(gauges.get(name, 0))) for name in names)
     pairs += _quota_gauges(keeper)
@@ -276,7 +278,13 @@ def monitor(keeper: "Keeper") -> list[tuple[str, str]]:
         pairs += statistics.summaries.get(name, metrics.EMPTY).lines(name, advanced=False)
     for name in metrics.ADVANCED_SUMMARIES:
         pairs += statistics.summaries.get(name, metrics.EMPTY).lines(name, advanced=True)
-    return pairs + statistics.namespaces.lines()
+    # What a leader has for a learner waits in no queue here.
+    for sid in learners:
+        pairs += metrics.EMPTY.lines(f"{sid}_learner_handler_qp_size", advanced=False)
+    pairs += statistics.namespaces.lines()
+    for sid in learners:
+        pairs += metrics.EMPTY.lines(f"{sid}_learner_handler_qp_time_ms", advanced=True)
+    return pairs
 
 
 _PEER_STATES: Final = {"leader": "leading", "follower": "following", "observer": "observing"}

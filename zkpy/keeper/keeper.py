@@ -158,8 +158,8 @@ class Keeper:
         self.large_bytes = 0
         # Reads answered in the turn in which they came, to be counted at once for all of them.
         self._prompt_reads = 0
-        # Writes applied since they were last counted.
-        self._applied: list[Request] = []
+        # Txns applied since they were last counted.
+        self._applied: list[Any] = []
 
         #: Writes proposed and not applied yet, in zxid order.
         self.in_flight: deque[Request] = deque()
@@ -568,7 +568,7 @@ class Keeper:
                 packet = replies.path_reply(request.cxid, request.zxid, txn.path or "", node.stat(tree.extended_types))
         else:
             result = tree.apply(request, txn, request.digest, request.made)
-        self._applied.append(request)
+        self._applied.append(txn)
         if is_watched:
             self._fire(tree.take_changes(), request.zxid)
         if self.large_bytes:
@@ -604,6 +604,7 @@ class Keeper:
             tree.put(txn, digest)
         elif type(txn) is PreparedCreate:
             tree.add(txn, digest)
+        self._applied.append(txn)
         if is_watched:
             self._fire(tree.take_changes(), tree.last_zxid)
 

@@ -32,6 +32,7 @@ class Membership:
     synced_non_voting_followers: int = 0
     synced_observers: int = 0
     pending_syncs: int = 0
+    learner_sids: tuple[int, ...] = ()
 
 
 class Member:

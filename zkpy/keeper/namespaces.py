@@ -9,12 +9,21 @@ encoded answer that it sends (`CachedReply`), and writes are counted a turn at a
 
 from collections.abc import Iterable
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from zkpy.keeper.metrics import Summary
-from zkpy.keeper.requests import Request
 from zkpy.proto import opcodes
 from zkpy.proto.paths import namespace_of
+from zkpy.proto.records import (
+    CloseSessionTxn,
+    CreateContainerTxn,
+    CreateTTLTxn,
+    CreateTxn,
+    DeleteTxn,
+    MultiTxn,
+    SetDataTxn,
+)
+from zkpy.tree.prepared import PreparedCreate, PreparedSet
 from zkpy.tree.znode import ZNode
 
 #: What a stat counts for (DataTree.STAT_OVERHEAD_BYTES).
@@ -23,7 +32,8 @@ STAT_SIZE: Final = 68
 NAMESPACES_LIMIT: Final = 1000
 
 _INT: Final = Struct(">i")
-#: Txns that begin with a path and data, and those with a path alone.
+#: Txns that begin with a path and data, by class and in a multi, and those with a path alone.
+_PUTS: Final = frozenset((PreparedSet, PreparedCreate, SetDataTxn, CreateTxn, CreateContainerTxn, CreateTTLTxn))
 _WITH_DATA: Final = frozenset(
     (opcodes.SET_DATA, opcodes.CREATE, opcodes.CREATE2, opcodes.CREATE_CONTAINER, opcodes.CREATE_TTL)
 )
@@ -66,16 +76,14 @@ class Namespaces:
         """`count` reads of `path` of `size` bytes in all."""
         _add(self.reads, namespace_of(path), size * count, count, size, size)
 
-    def add_writes(self, requests: Iterable[Request]) -> None:
+    def add_writes(self, txns: Iterable[Any]) -> None:
         """These have been applied."""
         # Most writes of a turn go where the one before went: what is below `prefix` is added up first.
         prefix = "\0"
         name: str | None = None
         count = total = least = most = 0
-        for request in requests:
-            type_ = request.type
-            if type_ in _WITH_DATA:
-                txn = request.txn
+        for txn in txns:
+            if type(txn) in _PUTS:
                 path = txn.path
                 size = len(path) + len(txn.data) if txn.data else len(path)
                 if not path.startswith(prefix):
@@ -90,15 +98,15 @@ class Namespaces:
                     least = size
                 elif size > most:
                     most = size
-            elif type_ in _DELETES:
-                self._add_write(request.txn.path, 0)
-            elif type_ == opcodes.MULTI:
-                parts = request.txn.txns
+            elif isinstance(txn, DeleteTxn):
+                self._add_write(txn.path or "", 0)
+            elif isinstance(txn, MultiTxn):
+                parts = txn.txns or []
                 if all(part.type != opcodes.ERROR for part in parts):  # one fails all
                     for part in parts:
                         self._add_part(part.type, part.data)
-            elif type_ == opcodes.CLOSE_SESSION and request.txn is not None:
-                for path in request.txn.paths2_delete or ():
+            elif isinstance(txn, CloseSessionTxn):
+                for path in txn.paths2_delete or ():
                     self._add_write(path, 0)
         _add(self.writes, name, total, count, least, most)
 
