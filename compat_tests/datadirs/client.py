@@ -1,4 +1,4 @@
-"""A blocking client: one session on one connection, one request at a time, every answer checked."""
+"""A blocking client: one session on one connection, mostly one request at a time, every answer checked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Client:
         return self._exchange(op, _body(op, fields))
 
     def send(self, op: str, **fields: Any) -> None:
-        """Send one request and do not wait for its reply; nothing else may be said afterwards."""
+        """Send one request and do not wait for its reply. Who asks again takes it for the wrong one."""
         self._xid += 1
         self._wire.send_frame(encode(REQUEST_HEADER, {"xid": self._xid, "type": OPCODES[op]}) + _body(op, fields))
 
@@ -68,6 +68,16 @@ class Client:
         reply = self.say(op, **fields)
         assert reply["err"] == 0, (op, fields, reply)
         return reply
+
+    def do_all(self, *requests: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send requests that must succeed, all at once: few enough that the server need not wait for us to read."""
+        first = self._xid + 1
+        for op, fields in requests:
+            self.send(op, **fields)
+        replies = [self._reply(op, xid) for xid, (op, _) in enumerate(requests, first)]
+        for request, reply in zip(requests, replies, strict=True):
+            assert reply["err"] == 0, (request, reply)
+        return replies
 
     def fail(self, err: int, op: str, **fields: Any) -> None:
         """Send one request that must fail with this code."""
@@ -109,6 +119,9 @@ class Client:
             self._xid += 1
             xid = self._xid
         self._wire.send_frame(encode(REQUEST_HEADER, {"xid": xid, "type": OPCODES[op]}) + body)
+        return self._reply(op, xid)
+
+    def _reply(self, op: str, xid: int) -> dict[str, Any]:
         while True:
             reply = decode_reply(op, self._frame())
             if reply["xid"] != NOTIFICATION_XID:

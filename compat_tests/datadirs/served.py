@@ -17,6 +17,8 @@ from .client import ANSWER_S, Client
 
 #: Those that follow from the tree alone. Not approximate_data_size: Apache forgets what quotas add to it.
 FIGURES = ("znode_count", "ephemerals_count", "global_sessions")
+#: So many nodes are asked for before the first answer is read; the questions fit into what sockets hold.
+AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ def read_nodes(client: Client) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
     todo = ["/"]
     while todo:
-        path = todo.pop()
-        nodes[path] = node = _read_node(client, path)
-        todo += [f"{path.rstrip('/')}/{name}" for name in node.children]
+        some, todo = todo[:AT_ONCE], todo[AT_ONCE:]
+        for path, node in zip(some, _read_some(client, some), strict=True):
+            nodes[path] = node
+            todo += [f"{path.rstrip('/')}/{name}" for name in node.children]
     return nodes
 
 
@@ -112,13 +115,16 @@ def differences(left: Served, right: Served) -> list[str]:
     return found
 
 
-def _read_node(client: Client, path: str) -> Node:
-    data = client.do("getData", path=path)
-    acl = client.do("getACL", path=path)
-    children = client.do("getChildren2", path=path)
-    assert data["stat"] == acl["stat"] == children["stat"], path
-    entries = tuple(sorted((entry["perms"], entry["id"]["scheme"], entry["id"]["id"]) for entry in acl["acl"]))
-    return Node(data["data"], _stat(data["stat"]), entries, tuple(sorted(children["children"])))
+def _read_some(client: Client, paths: list[str]) -> list[Node]:
+    questions = ("getData", "getACL", "getChildren2")
+    replies = client.do_all(*((op, {"path": path}) for path in paths for op in questions))
+    nodes = []
+    for at, path in enumerate(paths):
+        data, acl, children = replies[3 * at : 3 * at + 3]
+        assert data["stat"] == acl["stat"] == children["stat"], path
+        entries = tuple(sorted((entry["perms"], entry["id"]["scheme"], entry["id"]["id"]) for entry in acl["acl"]))
+        nodes.append(Node(data["data"], _stat(data["stat"]), entries, tuple(sorted(children["children"]))))
+    return nodes
 
 
 def _stat(stat: dict[str, int]) -> tuple[tuple[str, int], ...]:
