@@ -15,7 +15,6 @@ from zkpy.proto.records import AddWatchRequest, GetDataRequest
 from zkpy.server import hub as hub_module
 from zkpy.server.hub import (
     ACCEPT_PAUSE_MS,
-    MEMBER_TURN_BYTES,
     READ_SIZE,
     TURN_ACCEPTS,
     TURN_BYTES,
@@ -124,13 +123,13 @@ def test_wait_a_moment_tells_whether_a_socket_is_ready() -> None:
 
 def test_links_of_members_are_read_in_every_turn_however_much_the_clients_send() -> None:
     with Rig() as rig:
-        clients = [rig.client() for _ in range(4)]
+        clients = [rig.client() for _ in range(3 * TURN_BYTES // READ_SIZE)]
         heard: list[bytes] = []
         near, far = socket.socketpair()
         with near, far:
             rig.hub.attach(near.fileno(), lambda: heard.append(near.recv(1)))
             for client in clients:
-                client.send(PING * (MEMBER_TURN_BYTES // len(PING)))
+                client.send(PING * (READ_SIZE // len(PING)))
             far.send(b"ab")
             time.sleep(0.01)
             assert rig.turn(), "the clients have sent more than a turn takes"

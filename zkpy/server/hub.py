@@ -25,9 +25,6 @@ log = get_log("zkpy.hub")
 READ_SIZE: Final = 1 << 16
 #: Bytes taken from all sockets in one turn: some ten milliseconds of the smallest requests.
 TURN_BYTES: Final = 1 << 18
-#: The same for a member of an ensemble: with less in a turn, the members work at the same time on parts of a batch, and
-#: not one after the other on all of it.
-MEMBER_TURN_BYTES: Final = 1 << 16
 #: How many bytes of held-back answers count as one byte read.
 OUT_PER_IN: Final = 32
 #: Sockets taken from the kernel at once, and so many turns after one that had to end before all were served. The kernel
@@ -164,7 +161,6 @@ class Hub:
                 self.epoll.modify(fd, _IN)
         budget = TURN_BYTES
         if self._attached:
-            budget = MEMBER_TURN_BYTES
             for fd, _ in self._members.poll(0):
                 read = self._attached.get(fd)
                 if read is not None:  # else what one of them has said has ended this link

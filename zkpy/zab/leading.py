@@ -367,12 +367,20 @@ class Leading(Role):
         if self.phase != BROADCAST:
             return
         history = peer.history
-        reach = {learner.sid: learner.acked for learner in self.learners.values() if learner.phase >= SYNCED}
-        reach[peer.settings.sid] = history.synced
-        for zxid in sorted({*reach.values()}, reverse=True):
-            if zxid <= history.committed:
-                return
-            if peer.has_quorum([sid for sid, acked in reach.items() if acked >= zxid]):
+        committed = history.committed
+        # Who has synced something that is not committed, and how far.
+        reach = [
+            (learner.acked, learner.sid)
+            for learner in self.learners.values()
+            if learner.acked > committed and learner.phase >= SYNCED
+        ]
+        if history.synced > committed:
+            reach.append((history.synced, peer.settings.sid))
+        reach.sort(reverse=True)
+        sids = []
+        for zxid, sid in reach:
+            sids.append(sid)
+            if peer.has_quorum(sids):
                 self._commit(zxid)
                 return
 
