@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import attrs
 import trio
 
 from zkpy.keeper.keeper import Keeper
@@ -35,6 +36,7 @@ from zkpy.server.member import configuration_of, link_up, listen_for_votes, make
 from zkpy.server.sockets import DEFAULT_BACKLOG, bind, explain
 from zkpy.storage import Store, StoreOptions
 from zkpy.tree.datatree import DataTree
+from zkpy.zab.peer import Peer
 
 log = get_log("zkpy.server")
 
@@ -53,8 +55,19 @@ _PORT_ERRORS: Final = (errno.EADDRINUSE, errno.EACCES)
 RESERVED_DESCRIPTORS: Final = 32
 
 
-async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> None:
+@attrs.frozen
+class Guest:
+    """A server inside of another program, which keeps its own ways with memory, threads and descriptors."""
+
+    make_replica: Callable[[Keeper, Peer | None], Replica]
+    #: Called with the driver before its first turn.
+    on_driver: Callable[[Driver], None]
+
+
+async def serve(config: Config, *, on_serving: Callable[[str, int], None], guest: Guest | None = None) -> None:
     """Run a server, alone or a member, until cancelled; `on_serving(host, port)` is called once, when clients may come.
+
+    The process is taken to be the server's own, unless it is a `guest` in it.
 
     Raises ListenError for an address that cannot be bound, `zkpy.storage.StorageError` for a data directory that cannot
     be used, OSError for a disk that fails.
@@ -64,12 +77,18 @@ async def serve(config: Config, *, on_serving: Callable[[str, int], None]) -> No
         with Store(store_options_of(config), _report_progress) as store:
             for note in store.recovered.notes:
                 log.warning(note)
-            await _run(config, listener, store, on_serving)
+            await _run(config, listener, store, on_serving, guest)
     finally:
         listener.close()
 
 
-async def _run(config: Config, listener: socket.socket, store: Store, on_serving: Callable[[str, int], None]) -> None:
+async def _run(
+    config: Config,
+    listener: socket.socket,
+    store: Store,
+    on_serving: Callable[[str, int], None],
+    guest: Guest | None,
+) -> None:
     now = now_ms()
     host, port = listener.getsockname()[:2]
     members = config.members
@@ -83,21 +102,24 @@ async def _run(config: Config, listener: socket.socket, store: Store, on_serving
     statistics = keeper.statistics
     statistics.digest_mismatches = store.recovered.digest_mismatches
     statistics.observe("startup_txns_loaded", store.recovered.replayed)
-    replica = Replica(keeper, peer)
+    replica = Replica(keeper, peer) if guest is None else guest.make_replica(keeper, peer)
     hub = Hub(
         replica,
         [listener],
         max_per_ip=config.max_client_cnxns,
         max_total=config.max_cnxns,
-        max_fd=_raise_descriptor_limit() - RESERVED_DESCRIPTORS,
+        max_fd=_raise_descriptor_limit() - RESERVED_DESCRIPTORS if guest is None else 0,
         keepalive=config.tcp_keepalive,
         outstanding_limit=_outstanding_limit(config),
     )
     disk = Disk(replica, store, slow_warning_ms=config.fsync_warning_threshold_ms, prepare_tree=prepare_tree)
     driver = Driver(replica, hub, disk)
-    _tame_garbage_collection()
-    _give_memory_back()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if guest is None:
+        _tame_garbage_collection()
+        _give_memory_back()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+    else:
+        guest.on_driver(driver)
     election_listeners: list[socket.socket] = []
     try:
         async with trio.open_nursery() as nursery:
