@@ -3,7 +3,7 @@
 import select
 
 from tests.server.rig import Rig
-from tests.system.clients import PING, create
+from tests.system.clients import PING, Client, create
 from zkpy.server.driver import Driver
 from zkpy.zab.ready import Ready
 
@@ -68,3 +68,27 @@ def test_a_member_whose_writes_wait_for_others_has_nothing_to_do_meanwhile() -> 
         select.select([rig.hub.epoll.fileno()], [], [], 1)
         assert not driver.turn(), "nobody can be served before some of it commits"
         assert not select.select([rig.hub.epoll.fileno()], [], [], 0)[0]
+
+
+class WatchedPeers(NoPeers):
+    """The other members, who look each time they are sent something whether a client has its answer."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.answered: list[bool] = []
+
+    def flush(self) -> bool:
+        self.answered.append(bool(select.select([self.client.sock], [], [], 0.05)[0]))
+        return False
+
+
+def test_a_lone_writer_is_answered_before_the_other_members_hear_of_the_commit() -> None:
+    with Rig() as rig:
+        client = rig.client()
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        peers = driver.peers = WatchedPeers(client)  # type: ignore[assignment]
+        client.send(create(1, "/a"))
+        select.select([rig.hub.epoll.fileno()], [], [], 1)
+        driver.turn()
+        assert peers.answered == [False, True], "what is proposed goes out before the disk has it, commits at the end"
+        assert client.reply().xid == 1
