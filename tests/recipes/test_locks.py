@@ -9,6 +9,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, ConnectionClosedError
 
 from tests.recipes.fixtures import PATIENCE_S, Connect, expire, until
+from tests.recipes.proxy import Proxy
 from zkpy.recipes import (
     Cancelled,
     GuardedTransaction,
@@ -119,7 +120,7 @@ def test_an_attempt_in_vain_leaves_nothing_behind(client: KazooClient, path: str
     with Lock(client, path).acquire(PATIENCE_S) as grant:
         with pytest.raises(NotAcquired):
             Lock(client, path).acquire(timeout_s=0.05)
-        until(lambda: len(children(client, path)) == 2)
+        assert len(children(client, path)) == 2
         assert grant.check()
 
 
@@ -290,6 +291,25 @@ def test_a_stopped_client_acquires_nothing(connect: Connect, path: str) -> None:
         assert not grant.release()
     with pytest.raises(ConnectionClosedError):
         Lock(client, path).acquire(PATIENCE_S)
+
+
+def test_the_judges_own_session_has_no_say(connect: Connect, port: int, path: str) -> None:
+    client, judge = connect(), connect()
+    with Lock(client, path).acquire(PATIENCE_S) as grant:
+        expire(judge, port)
+        assert check_sequencer(judge, grant.sequencer, PATIENCE_S)
+        assert who(judge, path, PATIENCE_S).holders[0].token == grant.token
+
+
+def test_servers_that_do_not_answer_are_no_judges(connect: Connect, proxy: Proxy, path: str) -> None:
+    client, judge = connect(), connect(port=proxy.port)
+    with Lock(client, path).acquire(PATIENCE_S) as grant:
+        proxy.freeze()
+        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+            check_sequencer(judge, grant.sequencer, timeout_s=0.2)
+        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+            who(judge, path, timeout_s=0.2)
+        proxy.thaw()
 
 
 def test_a_chroot_is_no_hindrance(connect: Connect, port: int, path: str) -> None:

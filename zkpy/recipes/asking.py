@@ -89,9 +89,11 @@ class Timeouts:
         """Seconds. Raises kazoo's ConnectionLoss if no server answers."""
         with self._lock:
             known = self._known.get(client)
-            if known is None:
-                known = self._known[client] = _negotiate(client)
-            return known
+        if known is None:
+            known = _negotiate(client)  # unlocked: a server that is slow to answer holds up no other client
+            with self._lock:
+                self._known[client] = known
+        return known
 
 
 TIMEOUTS: Final = Timeouts()

@@ -104,7 +104,7 @@ class Election:
     def wait_elected(self, timeout_s: float | None = None) -> Grant | None:
         """Wait until we lead; the grant, None if we do not after `timeout_s` seconds.
 
-        Raises what ended the candidacy, if anything did; NotHeld's base class RecipeError once it is stopped.
+        Raises what ended the candidacy, if anything did; RecipeError once it is stopped.
         """
         until_s = None if timeout_s is None else now_s() + timeout_s
         with self._changed:

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import BadVersionError, NoNodeError
+from kazoo.exceptions import BadVersionError, NoNodeError, SessionExpiredError
 
-from zkpy.recipes.asking import PAUSE_S, UNSURE, OutOfTime, ask, verdict
+from zkpy.recipes.asking import PAUSE_S, UNSURE, OutOfTime, ask, is_closed, verdict
 from zkpy.recipes.errors import NotHeld
 from zkpy.recipes.lease import now_s
 from zkpy.recipes.sequencer import HELD_VERSION, Sequencer
@@ -20,7 +20,7 @@ def check_sequencer(client: KazooClient, sequencer: Sequencer, timeout_s: float 
     """Does this grant still hold, as of a moment between the call and its return?
 
     The servers judge: the client's server first catches up with its leader (sync). Any client may ask, given that it
-    sees the same tree (the same chroot). A lost connection is waited for.
+    sees the same tree (the same chroot). A lost connection or session is waited for.
 
     Raises TimeoutError after `timeout_s` seconds without an answer, and kazoo's errors other than a lost connection.
     """
@@ -32,6 +32,11 @@ def check_sequencer(client: KazooClient, sequencer: Sequencer, timeout_s: float 
             stat = ask(client, lambda: client.exists_async(path), until_s)
         except OutOfTime:
             raise TimeoutError(f"the servers did not answer within {timeout_s} s") from None
+        except SessionExpiredError as error:  # the judge's own, which has no say in this
+            if is_closed(error):
+                raise
+            time.sleep(PAUSE_S)
+            continue
         except UNSURE:
             time.sleep(PAUSE_S)
             continue

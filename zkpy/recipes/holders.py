@@ -8,13 +8,14 @@ After Chubby (Burrows, OSDI 2006), section 2.3 (node meta-data) and 2.4.
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import NoNodeError, SessionExpiredError
 
-from zkpy.recipes.asking import UNSURE, OutOfTime, ask
+from zkpy.recipes.asking import PAUSE_S, UNSURE, OutOfTime, ask, is_closed
 from zkpy.recipes.contenders import Contender, Queue, in_order
 from zkpy.recipes.lease import now_s
 from zkpy.recipes.sequencer import HELD_VERSION, Mode, Sequencer, join
@@ -84,8 +85,12 @@ def who(client: KazooClient, path: str, timeout_s: float | None = None) -> Stand
                 tuple(standee for standee, is_holder in line if is_holder),
                 tuple(standee for standee, is_holder in line if not is_holder),
             )
+        except SessionExpiredError as error:
+            if is_closed(error):
+                raise
+            time.sleep(PAUSE_S)
         except UNSURE:
-            continue
+            time.sleep(PAUSE_S)
         except OutOfTime:
             raise TimeoutError(f"the servers did not answer within {timeout_s} s") from None
 

@@ -100,7 +100,7 @@ class Contention(Attempt):
     def _leave(self) -> None:
         # What we may have taken was never granted to anybody: no lock-delay is due.
         if self._has_sent:
-            self._traces.remove_later(with_marker=True)
+            self._traces.remove_soon(with_marker=True)
 
     def _step(self, until_s: float | None) -> Grant | None:
         if not self._nodes:

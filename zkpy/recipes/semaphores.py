@@ -84,7 +84,7 @@ class PlaceAttempt(Attempt):
 
     def _leave(self) -> None:
         if self._has_sent:
-            self._traces.remove_later(with_marker=True)
+            self._traces.remove_soon(with_marker=True)
         if self._turn is not None:
             self._turn.release()
             self._turn = None

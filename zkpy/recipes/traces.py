@@ -18,6 +18,8 @@ from zkpy.recipes.sequencer import join
 
 #: What the name of every kind of marker holds, and that of no contender.
 MARKER = "delay_"
+#: How long somebody who gives up waits for the servers to forget it.
+SOON_S = 1.0
 
 
 class Traces:
@@ -66,6 +68,15 @@ class Traces:
             except UNSURE:
                 self._pause(until_s)
             paths = []
+
+    def remove_soon(self, *, with_marker: bool) -> None:
+        """Delete them now if the servers answer at once, else in the background."""
+        if self._client.connected:
+            try:
+                return self.remove(with_marker=with_marker, until_s=now_s() + SOON_S)
+            except OutOfTime:
+                pass
+        return self.remove_later(with_marker=with_marker)
 
     def remove_later(self, *, with_marker: bool) -> None:
         """Delete them in the background, however long it takes to reach the servers."""

@@ -1,0 +1,3 @@
+"""tests/recipes/test_processes.py against Apache's server."""
+
+from tests.recipes.test_processes import *  # noqa: F403
