@@ -2,6 +2,9 @@
 
 import select
 
+import pytest
+import trio
+
 from tests.server.rig import Rig
 from tests.system.clients import PING, Client, create
 from zkpy.server.driver import Driver
@@ -10,6 +13,8 @@ from zkpy.zab.ready import Ready
 
 class NoPeers:
     """The other members, who never answer."""
+
+    has_rest = False
 
     def carry_out(self, ready: Ready) -> None:
         """Send nothing."""
@@ -92,3 +97,25 @@ def test_a_lone_writer_is_answered_before_the_other_members_hear_of_the_commit()
         driver.turn()
         assert peers.answered == [False, True], "what is proposed goes out before the disk has it, commits at the end"
         assert client.reply().xid == 1
+
+
+def test_while_a_tree_is_sent_no_turn_waits_without_letting_that_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Rig() as rig:
+        client = rig.client()
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        peers = NoPeers()
+        peers.has_rest = True
+        driver.peers = peers  # type: ignore[assignment]
+        monkeypatch.setattr(type(rig.hub), "wait_a_moment", None)
+
+        async def main() -> None:
+            with trio.fail_after(60):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(driver.run)
+                    for _ in range(3):
+                        client.send(PING)
+                        await trio.lowlevel.wait_readable(client.sock)
+                        assert client.reply().xid == -2
+                    nursery.cancel_scope.cancel()
+
+        trio.run(main)

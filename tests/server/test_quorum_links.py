@@ -291,9 +291,11 @@ def test_a_large_tree_is_sent_in_slices_while_it_changes_and_to_several_at_once(
             for far, _ in ends:
                 leader.links.send_snap(far, encode(packets.SNAP, begin), history.tree)
             while len(leader.peer.named("snap_sent")) < 2:
+                assert leader.links.has_rest
                 for _ in range(3):
                     history.step()
                 await trio.sleep(0)
+            assert not leader.links.has_rest
             for side in (one, other):
                 ((_, _, tree),) = await side.told("receive_snap")
                 for _, entry in history.entries[begin:]:

@@ -56,14 +56,18 @@ class Driver:
         Trio costs more than answering it. So the hub's own set is waited for first, for a moment; only when nothing
         comes, and every YIELD_MS in any case, the other tasks get their turn. (With one request in flight this takes
         gets from 10,000 to 17,000 a second.)
+
+        While a learner is sent a tree, the task that does so gets its turn after each of ours: it sends a slice each
+        time, and a learner is not waited for without end.
         """
-        hub, disk = self.hub, self.disk
+        hub, disk, peers = self.hub, self.disk, self.peers
         epoll_fd = hub.epoll.fileno()
         busy = False
         yielded_ms = now_ms()
         while True:
-            if busy or disk.has_work or (not disk.is_behind and hub.wait_a_moment()):
-                if now_ms() - yielded_ms >= YIELD_MS:
+            has_rest = peers is not None and peers.has_rest
+            if busy or disk.has_work or (not has_rest and not disk.is_behind and hub.wait_a_moment()):
+                if has_rest or now_ms() - yielded_ms >= YIELD_MS:
                     await trio.lowlevel.checkpoint()
                     yielded_ms = now_ms()
             else:

@@ -59,6 +59,11 @@ class Peers:
         """Send what was gathered. True if a link broke, of which the Peer knows."""
         return self.quorum.flush()
 
+    @property
+    def has_rest(self) -> bool:
+        """Do tasks of links have something to send between the turns?"""
+        return self.quorum.has_rest
+
     def close(self) -> None:
         """The server ends."""
         self.quorum.close_all()

@@ -245,6 +245,11 @@ class QuorumLinks:
                 link.has_rest.set()
         return len(self.links) < before
 
+    @property
+    def has_rest(self) -> bool:
+        """Does a link's task have something to send: a tree, or what the socket did not take?"""
+        return any(link.out or link.unsent for link in self.links.values())
+
     def close(self, number: int) -> None:
         """End a link once it has got what is in its queue."""
         link = self.links.pop(number, None)
