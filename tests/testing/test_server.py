@@ -31,6 +31,7 @@ def test_it_is_ready_within_a_third_of_a_second() -> None:
     assert min(took) < READY_S
 
 
+@pytest.mark.slow
 def test_threads_descriptors_and_data_go_away_with_it() -> None:
     threads_before, open_before = threads(), descriptors()
     for _ in range(5):
@@ -51,6 +52,7 @@ def test_the_process_stays_as_it_was() -> None:
         assert (gc.get_threshold(), list(gc.callbacks), gc.get_freeze_count(), sys.getswitchinterval()) == before
 
 
+@pytest.mark.slow
 def test_an_expired_session_is_gone_and_its_client_told() -> None:
     with Server() as server, client_of(server.hosts) as client, client_of(server.hosts) as other:
         client.create("/mine", ephemeral=True)
@@ -71,6 +73,7 @@ def test_a_session_can_be_expired_by_its_id_and_only_once() -> None:
             server.expire(session_id)
 
 
+@pytest.mark.slow
 def test_a_client_cut_off_stays_outside_until_it_is_let_back() -> None:
     with Server() as server, client_of(server.hosts) as client, client_of(server.hosts) as other:
         client.create("/mine", ephemeral=True)
@@ -85,6 +88,7 @@ def test_a_client_cut_off_stays_outside_until_it_is_let_back() -> None:
         assert client.exists("/mine").ephemeralOwner == client.client_id[0]
 
 
+@pytest.mark.slow
 def test_the_session_of_a_client_cut_off_runs_out() -> None:
     with Server() as server, client_of(server.hosts, 1.0) as client, client_of(server.hosts) as other:
         client.create("/mine", ephemeral=True)
@@ -94,6 +98,7 @@ def test_the_session_of_a_client_cut_off_runs_out() -> None:
         assert not server.has_session(session_id)
 
 
+@pytest.mark.slow
 def test_a_paused_server_answers_nobody_and_goes_on_where_it_stood() -> None:
     with Server() as server, client_of(server.hosts) as client:
         server.pause()
@@ -107,6 +112,7 @@ def test_a_paused_server_answers_nobody_and_goes_on_where_it_stood() -> None:
         assert server.is_serving
 
 
+@pytest.mark.slow
 def test_a_restarted_server_has_its_data_its_port_and_its_sessions() -> None:
     with Server() as server, client_of(server.hosts) as client:
         client.create("/kept", b"1")
@@ -129,6 +135,7 @@ def test_a_stopped_servers_port_is_given_to_nobody_else() -> None:
         assert server.is_serving
 
 
+@pytest.mark.slow
 def test_a_clock_moved_forward_ends_sessions_that_are_silent() -> None:
     with Server() as server, client_of(server.hosts, 10.0) as client:
         session_id = client.client_id[0]
