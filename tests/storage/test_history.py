@@ -142,13 +142,16 @@ def test_a_reader_goes_on_with_what_the_log_has_got_meanwhile(tmp_path: Path) ->
 
 
 def test_no_more_is_read_than_a_snapshot_would_cost(tmp_path: Path) -> None:
-    size = 16 + 53 * 6
-    assert written_size(write_log(tmp_path, *range(1, 7))) == size
-    touch_snapshot(tmp_path, 6, size * 3)
-    assert read(tmp_path, 1, 6, factor=0.33) is None
-    assert read(tmp_path, 1, 6, factor=0.34) == [1, 2, 3, 4, 5, 6]
-    assert read(tmp_path, 1, 6, factor=0) == [1, 2, 3, 4, 5, 6]
-    assert read(tmp_path, 1, 6, factor=-1) is None
+    size = 16 + 53 * 3
+    for first in (1, 4, 7):
+        assert written_size(write_log(tmp_path, first, first + 1, first + 2)) == size
+    touch_snapshot(tmp_path, 9, size * 6)
+    assert read(tmp_path, 1, 9, factor=0.33) is None
+    assert read(tmp_path, 1, 9, factor=0.34) == [*range(1, 10)]
+    assert read(tmp_path, 1, 9, factor=0) == [*range(1, 10)]
+    assert read(tmp_path, 1, 9, factor=-1) is None
+    assert read(tmp_path, 4, 9, factor=0.17) == [*range(4, 10)]
+    assert read(tmp_path, 7, 9, factor=0.01) == [7, 8, 9], "the file to begin with does not count"
 
 
 def test_what_is_preallocated_costs_nothing(tmp_path: Path) -> None:

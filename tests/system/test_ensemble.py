@@ -130,7 +130,7 @@ def test_an_observer_takes_part_without_a_vote(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_member_far_behind_gets_the_tree_and_keeps_it(tmp_path: Path) -> None:
-    with EnsembleProcesses(tmp_path) as ensemble:
+    with EnsembleProcesses(tmp_path, snapCount="300") as ensemble:
         leader = ensemble.agree()
         late = others(ensemble, leader)[0]
         ensemble.members[late].kill()

@@ -60,8 +60,8 @@ class LogReader:
     ) -> None:
         """Read from the greatest zxid not above `first` on, and up to `last` or later.
 
-        There is nothing to read when that would be more than `factor` times the newest snapshot (0: whatever it is;
-        negative: never), or when the log does not reach back to `first`.
+        There is nothing to read when the files behind the one to begin with are more than `factor` times the newest
+        snapshot (0: whatever they are; negative: never), or when the log does not reach back to `first`.
         """
         found = list_files(snap_dir, "snapshot")
         self._directory = log_dir
@@ -77,7 +77,8 @@ class LogReader:
         if begin is None or factor < 0:
             return
         newest = found[-1][1].stat().st_size if found else 0
-        size = sum(written_size(path) for zxid, path in logs[begin:] if zxid <= last)
+        # The first one is free, as it is in Apache's server: a learner that lacks its end needs no whole tree.
+        size = sum(written_size(path) for zxid, path in logs[begin + 1 :] if zxid <= last)
         if factor == 0 or size <= factor * newest:
             self._entries = self._read(logs[begin][0], first)
 
