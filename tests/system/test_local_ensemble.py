@@ -124,6 +124,17 @@ def test_an_ensemble_ends_when_a_member_ends(tmp_path: Path) -> None:
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members))
 
 
+@pytest.mark.slow
+def test_members_end_when_their_ensemble_is_killed(tmp_path: Path) -> None:
+    port = base_port()
+    with running(tmp_path / "data", port) as process:
+        line_of(process)
+        assert not any(is_free(port + n) for n in range(3))
+        process.kill()
+        process.wait(STOP_S)
+        until(lambda: all(is_free(port + n) for n in range(3)))
+
+
 def test_an_ensemble_takes_no_configuration_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zkpy", "serve", "--ensemble", "3", str(tmp_path / "zoo.cfg")]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)

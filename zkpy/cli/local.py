@@ -2,14 +2,17 @@
 
 this process ─ a zoo.cfg and myid each ─→ N × `zkpy serve zoo.cfg` ─ all serve ─→ one line with the connect string
 SIGTERM, SIGINT ─→ all of them        a member that ends by itself ─→ all of them, and exit status 1
+SIGKILL ─→ the kernel tells all of them
 """
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,8 @@ STEP_S: Final = 0.05
 QUORUM_OFFSET: Final = 100
 ELECTION_OFFSET: Final = 200
 TICK_MS: Final = 500
+#: prctl: the signal to get when the parent ends.
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Stopped(Exception):
@@ -46,7 +51,11 @@ def run_ensemble(count: int, port: int, host: str, data_dir: Path, log_level: st
         for path in paths:
             # In a session of its own: Ctrl-C is for this process, which tells the members.
             command = [sys.executable, "-m", "zkpy", "serve", str(path), *logging]
-            members.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True))
+            members.append(
+                subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=_tied_to_this_process()
+                )
+            )
         ports = range(port, port + count)
         deadline = time.monotonic() + START_S
         is_told = False
@@ -74,6 +83,22 @@ def run_ensemble(count: int, port: int, host: str, data_dir: Path, log_level: st
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         _stop(members)
+
+
+def _tied_to_this_process() -> Callable[[], None]:
+    """What a child has to do before anything else, so that it stops when this process is gone, however it went.
+
+    The kernel means the thread that has started the child; this process has but one.
+    """
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)  # it went before the kernel knew
+
+    return tie
 
 
 def _stop(members: list[subprocess.Popen[bytes]]) -> None:
