@@ -53,6 +53,7 @@ class Learning(Role):
     """A follower's or an observer's part in one leader's reign."""
 
     __slots__ = (
+        "_asked_ms",
         "_base",
         "_decided",
         "_heard_ms",
@@ -64,10 +65,13 @@ class Learning(Role):
         "_snapshot",
         "_start_ms",
         "_token",
+        "_txn_bytes",
+        "_txns",
         "_unacked",
         "_uncut_epoch",
         "_undecided",
         "_waiting",
+        "_way",
         "epoch",
         "leader",
         "link",
@@ -91,6 +95,10 @@ class Learning(Role):
         # ... and the txns that follow, of which the first so many are committed.
         self._held: list[Entry] = []
         self._decided = 0
+        # How this server is brought up: by which packet, since when, and with how much beside a tree.
+        self._way = packets.SNAP
+        self._asked_ms = peer.now_ms
+        self._txns = self._txn_bytes = 0
         # ASKING: what has come behind TRUNC.
         self._waiting: list[QuorumPacket] = []
         # The reign into which the history could not be cut: to its leader it does not exist.
@@ -186,6 +194,7 @@ class Learning(Role):
             self.peer.become_looking(f"the leader {self.leader} broke the protocol: {what}")
             return
         self._snapshot = snapshot
+        self._way = packets.SNAP
         self._base = self.reached = packet.zxid
         self.phase = SYNCING
 
@@ -224,12 +233,14 @@ class Learning(Role):
         if self.epoch > peer.accepted_epoch:
             peer.accept_epoch(self.epoch)
         last = NOWHERE if self.epoch == self._uncut_epoch else peer.history.proposed
+        self._asked_ms = peer.now_ms
         peer.hold(self.link, encode(packets.ACKEPOCH, last, _INT.pack(current)))
         self.phase = PROMISED
 
     def on_diff(self, packet: QuorumPacket) -> None:
         """DIFF: this history goes on as the leader's does; its zxid says nothing to rely on."""
         self._expect_history(packet)
+        self._way = packets.DIFF
         self.phase = SYNCING
 
     def on_trunc(self, packet: QuorumPacket) -> None:
@@ -240,6 +251,7 @@ class Learning(Role):
                 f"TRUNC to {zxid_text(packet.zxid)}, {zxid_text(self.peer.history.proposed)} is the last"
             )
         self._is_cut = True
+        self._way = packets.TRUNC
         self._base = self.reached = packet.zxid
         self.peer.out.cuts.append((self.link, packet.zxid))
         self.phase = ASKING
@@ -273,7 +285,10 @@ class Learning(Role):
         if zxid <= self._base:
             return  # a snapshot may be of a later moment than the one the leader began to queue at
         self._check_next(zxid)
-        self._held.append((zxid, packet.data or b""))
+        txn = packet.data or b""
+        self._held.append((zxid, txn))
+        self._txns += 1
+        self._txn_bytes += len(txn)
         self.reached = zxid
 
     def on_commit(self, packet: QuorumPacket) -> None:
@@ -325,6 +340,14 @@ class Learning(Role):
         if decided:
             peer.commit(held[decided - 1][0])
         peer.establish(peer.standing.role, self.epoch, self.leader)
+        peer.note(
+            "info",
+            "brought up by the leader",
+            by=packets.NAMES[self._way],
+            txns=self._txns,
+            txn_bytes=self._txn_bytes,
+            took_ms=peer.now_ms - self._asked_ms,
+        )
         self._send(encode(packets.ACK, make_zxid(self.epoch, 0)))
         self.phase = ACTIVE
 

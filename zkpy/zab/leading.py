@@ -296,6 +296,15 @@ class Leading(Role):
         if learner.phase == SYNCING and zxid == make_zxid(self.epoch, 0):
             learner.phase = SYNCED
             learner.is_snapping = False
+            self.peer.note(
+                "info",
+                "learner brought up",
+                sid=learner.sid,
+                by=packets.NAMES[learner.way],
+                txns=learner.sent_txns,
+                txn_bytes=learner.sent_bytes,
+                took_ms=self.peer.now_ms - learner.asked_ms,
+            )
             if self.phase == BROADCAST:
                 self._activate(learner)
             else:

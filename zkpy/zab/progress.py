@@ -91,6 +91,7 @@ class Progress:
     __slots__ = (
         "ack_epoch_zxid",
         "acked",
+        "asked_ms",
         "deadline_tick",
         "heard_ms",
         "is_observer",
@@ -98,9 +99,12 @@ class Progress:
         "link",
         "phase",
         "read_upto",
+        "sent_bytes",
+        "sent_txns",
         "sid",
         "tracked",
         "waiting_newest",
+        "way",
     )
 
     def __init__(self, link: int, now_ms: int, deadline_tick: int) -> None:
@@ -118,6 +122,10 @@ class Progress:
         self.deadline_tick = deadline_tick
         #: A snapshot is being sent, and no answer can come.
         self.is_snapping = False
+        #: How it is brought up: by which packet, since when, and with how much beside a tree.
+        self.way = SNAP
+        self.asked_ms = now_ms
+        self.sent_txns = self.sent_bytes = 0
         #: READING: the last txn that was read for it.
         self.read_upto = -1
         #: The proposal whose ack is timed, as (zxid, when it was sent); and the newest one sent after it.

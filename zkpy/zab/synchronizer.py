@@ -15,7 +15,7 @@ from zkpy.proto import packets
 from zkpy.proto.packets import encode
 from zkpy.proto.zxid import epoch_of, make_zxid
 from zkpy.zab.history import Entry
-from zkpy.zab.progress import READING, SYNCING, Progress, plan, plan_from_log
+from zkpy.zab.progress import READING, SYNCING, Plan, Progress, plan, plan_from_log
 
 if TYPE_CHECKING:
     from zkpy.zab.leading import Leading
@@ -35,6 +35,7 @@ class Synchronizer:
     def begin(self, learner: Progress) -> None:
         """Begin to bring the learner to the leader's history."""
         history = self._peer.history
+        learner.asked_ms = self._peer.now_ms
         if self._peer.settings.force_snap or learner.sid in self._must_snap:
             self._send_snap(learner)
             return
@@ -45,7 +46,7 @@ class Synchronizer:
         elif chosen.op == packets.SNAP:
             self._send_snap(learner)
         else:
-            self._send(learner, encode(chosen.op, chosen.zxid))
+            self._send_op(learner, chosen)
             self._send_tail(learner, chosen.after)
 
     def read(self, learner: Progress, entries: list[Entry] | None, is_end: bool) -> None:
@@ -61,12 +62,12 @@ class Synchronizer:
             if chosen.op == packets.SNAP:
                 self._send_snap(learner)
                 return
-            self._send(learner, encode(chosen.op, chosen.zxid))
+            self._send_op(learner, chosen)
             last = chosen.after
         elif entries is None or not _is_whole(entries) or entries[0][0] != last:
             self._give_up(learner)
             return
-        self._send(learner, _as_history([entry for entry in entries if entry[0] > last]))
+        self._send_history(learner, [entry for entry in entries if entry[0] > last])
         learner.read_upto = entries[-1][0]
         if is_end and learner.read_upto >= history.before:
             self._send_tail(learner, learner.read_upto)
@@ -94,8 +95,8 @@ class Synchronizer:
         and fails at their commit.
         """
         history = self._peer.history
+        self._send_history(learner, history.entries(after, self._leading.settled))
         parts = [
-            _as_history(history.entries(after, self._leading.settled)),
             encode(packets.NEWLEADER, make_zxid(self._leading.epoch, 0), self._peer.ensemble.text),
         ]
         if not learner.is_observer:
@@ -106,6 +107,15 @@ class Synchronizer:
         self._send(learner, b"".join(parts))
         learner.phase = SYNCING
         learner.heard_ms = self._peer.now_ms
+
+    def _send_op(self, learner: Progress, chosen: Plan) -> None:
+        learner.way = chosen.op
+        self._send(learner, encode(chosen.op, chosen.zxid))
+
+    def _send_history(self, learner: Progress, entries: list[Entry]) -> None:
+        learner.sent_txns += len(entries)
+        learner.sent_bytes += sum([len(txn) for _, txn in entries])
+        self._send(learner, _as_history(entries))
 
     def _send(self, learner: Progress, data: bytes) -> None:
         if data:
