@@ -1,0 +1,54 @@
+"""A member that is far behind catches up while the others serve, and both sides log how, and how long it took."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.system.clients import Client, request
+from tests.system.ensembles import EnsembleProcesses, until
+from zkpy.proto import opcodes
+from zkpy.proto.records import SetDataRequest
+
+TXNS = 100_000
+#: Requests that are sent before their answers are read.
+WINDOW = 1000
+LINE = re.compile(r"brought up.* by=(\w+) txns=(\d+) txn_bytes=(\d+) took_ms=(\d+)")
+
+
+def write_many(client: Client, path: str, count: int) -> None:
+    """So many txns."""
+    for first in range(0, count, WINDOW):
+        xids = range(first, first + WINDOW)
+        client.send(b"".join([request(xid, opcodes.SET_DATA, SetDataRequest(path, b"%d" % xid, -1)) for xid in xids]))
+        assert {client.reply().err for _ in xids} == {0}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_follower_100_000_txns_behind_catches_up_while_the_others_serve(tmp_path: Path) -> None:
+    with EnsembleProcesses(tmp_path) as ensemble:
+        leader = ensemble.agree()
+        late = min(sid for sid in ensemble.members if sid != leader)
+        client = ensemble.client(leader)
+        assert client.create("/many").err == 0
+        assert client.create("/meanwhile").err == 0
+        ensemble.members[late].kill()
+        write_many(client, "/many", TXNS)
+        logs = {sid: len(ensemble.members[sid].log()) for sid in (leader, late)}
+        ensemble.members[late].start()
+        writes = 0
+        while ensemble.mode(late) != "follower":
+            writes += 1
+            assert client.set("/meanwhile", b"%d" % writes).err == 0
+        assert ensemble.agree() == leader, "nobody has looked for another leader"
+        assert client.set("/meanwhile", b"the last").err == 0
+        until(lambda: len({ensemble.state(sid) for sid in ensemble.members}) == 1)
+        at_late = ensemble.client(late)
+        assert at_late.get("/many") == b"%d" % (TXNS - 1)
+        assert at_late.get("/meanwhile") == b"the last"
+        for sid, start in logs.items():
+            ((way, txns, size, _),) = LINE.findall(ensemble.members[sid].log()[start:])
+            assert way == "DIFF", "its log begins in one file, which a leader reads to its end"
+            assert int(txns) >= TXNS
+            assert int(size) > 50 * TXNS
