@@ -15,6 +15,10 @@ from zkpy import __version__
 VERBS: Final = {
     "serve": "serve",
     "shell": "shell.command",
+    "lock": "lock",
+    "elect": "elect",
+    "who": "who",
+    "check-sequencer": "check_sequencer",
 }
 
 
