@@ -7,7 +7,8 @@ import pytest
 from tests.system.clients import EPHEMERAL, Client
 from tests.system.ensembles import EnsembleProcesses, until, word
 from zkpy.proto import errors, opcodes
-from zkpy.proto.records import SyncRequest
+from zkpy.proto.frames import frame
+from zkpy.proto.records import ConnectRequest, ConnectResponse, SyncRequest
 
 NOT_SERVING = "This ZooKeeper instance is not currently serving requests\n"
 
@@ -171,3 +172,30 @@ def test_an_observer_without_a_log_gets_everything_again(tmp_path: Path) -> None
         logs = {sid: list((one.data_dir / "version-2").glob("log.*")) for sid, one in ensemble.members.items()}
         assert logs.pop(4) == []
         assert all(logs.values())
+
+
+@pytest.mark.slow
+def test_a_member_without_a_quorum_serves_readers_where_it_may(tmp_path: Path) -> None:
+    modes = {"readonlymode__enabled": "true", "localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
+    reading = frame(ConnectRequest(0, 0, 10000, 0, bytes(16), True).to_bytes())
+    with EnsembleProcesses(tmp_path, **modes) as ensemble:
+        leader = ensemble.agree()
+        assert ensemble.client(leader).create("/a", b"x").err == 0
+        for sid in others(ensemble, leader):
+            ensemble.members[sid].kill()
+        port = ensemble.members[leader].port
+        until(lambda: word(port, "isro") == "ro")
+        with pytest.raises(EOFError):
+            Client(port).connect()
+        reader = Client(port)
+        reader.send(reading)
+        assert ConnectResponse.decode(reader.packet(), 0)[0].read_only
+        assert reader.get("/a") == b"x"
+        assert reader.create("/b").err == errors.NOTREADONLY
+        for sid in others(ensemble, leader):
+            ensemble.members[sid].start()
+        ensemble.agree()
+        assert word(port, "isro") == "rw"
+        with pytest.raises(EOFError):
+            reader.packet()
+        assert ensemble.client(leader).create("/b").err == 0
