@@ -28,9 +28,24 @@ def test_ensemble(zkpy_ensemble):
 """
 
 
+def announced() -> dict[str, str]:
+    """The plugins that pytest finds once the project is installed: name → module."""
+    plugins: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
+        "pytest11"
+    ]
+    return plugins
+
+
 @pytest.mark.slow
-def test_the_fixtures_work_in_a_suite_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["-p", "zkpy.testing.plugin"]], ids=["found", "named as well"])
+def test_the_fixtures_work_in_a_suite_of_its_own(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(SUITE)
+    # What an installation leaves for pytest to find.
+    installed = tmp_path / "site" / "installed-1.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1\n")
+    lines = [f"{name} = {module}\n" for name, module in announced().items()]
+    (installed / "entry_points.txt").write_text("[pytest11]\n" + "".join(lines))
     command = [
         sys.executable,
         "-W",
@@ -39,18 +54,16 @@ def test_the_fixtures_work_in_a_suite_of_its_own(tmp_path: Path) -> None:
         "pytest",
         "-q",
         "-p",
-        "zkpy.testing.plugin",
-        "-p",
         "no:cacheprovider",
+        *options,
+        "test_theirs.py",
     ]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
-    )
+    environ = {"PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_plugin_is_announced_under_the_name_of_its_module() -> None:
-    announced = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
-    for name, module in announced.items():
+def test_the_plugin_goes_by_the_name_of_its_module() -> None:
+    for name, module in announced().items():
         assert name == module
         assert importlib.import_module(module).__name__ == "zkpy.testing.plugin"
