@@ -153,6 +153,18 @@ def test_an_image_is_loaded_in_whatever_pieces_it_arrives(step: int) -> None:
     assert dump(tree) == dump(history.tree)
 
 
+def test_digest_and_size_are_there_as_soon_as_the_last_node_is() -> None:
+    history = History(6)
+    for _ in range(200):
+        history.step()
+    tree = DataTree(extended_types=True)
+    load_image(tree, image_of(history.tree))
+    assert tree.digest == history.tree.digest == tree.compute_digest(), "no walk over all nodes is left for the end"
+    assert tree.data_size == tree._compute_size()
+    tree.finish_load()
+    tree.check()
+
+
 def test_lengths_beyond_the_limit_are_refused_before_the_bytes_have_come() -> None:
     for image in (
         b"\0\0\0\0" * 2 + b"\0\0\0\x65",

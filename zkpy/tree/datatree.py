@@ -243,6 +243,8 @@ class DataTree:
         nodes = self.nodes
         if path == "":
             nodes[""] = nodes["/"] = node
+            self._count_loaded("", node)
+            self.data_size += 1  # it stands here twice, and has the path of one of them
             return True
         at = path.rindex("/")
         parent = nodes.get(path[:at])
@@ -252,16 +254,21 @@ class DataTree:
             parent.children = {}
         parent.children[path[at + 1 :]] = None
         nodes[path] = node
+        self._count_loaded(path, node)
         if node.owner:
             self._enlist(path, node.owner)
         return True
 
+    def _count_loaded(self, path: str, node: ZNode) -> None:
+        """Digest and size are kept node by node: for all at the end a member would stand still for seconds."""
+        self.data_size += _size(path, node.data)
+        if self.digest_enabled:
+            self.digest = self.digest + node_digest(path, node) & MASK
+
     def finish_load(self) -> None:
-        """After the last `load`: system nodes that were missing, quotas, sizes and the digest."""
+        """After the last `load`: system nodes that were missing, and quotas, whose subtrees are walked."""
         self._add_system_nodes()
         self._restore_quotas()
-        self.digest = self.compute_digest()
-        self.data_size = self._compute_size()
 
     def compute_digest(self) -> int:
         """The tree digest from scratch, walking every node; `digest` must always equal it."""
@@ -584,16 +591,12 @@ class DataTree:
     def _add_system_nodes(self) -> None:
         nodes = self.nodes
         if "" not in nodes:
-            nodes[""] = nodes["/"] = ZNode(b"", OPEN, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+            self.load("", ZNode(b"", OPEN, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         for path in SYSTEM_PATHS:
             if path not in nodes:
                 is_config = path == "/zookeeper/config"
                 node = ZNode(b"", READ_ONLY if is_config else OPEN, 0, 0, 0, 0, 0, 0, -1 if is_config else 0, 0, 0)
                 self.load(path, node)
-        if not self.digest:
-            self.digest = self.compute_digest()
-        if not self.data_size:
-            self.data_size = self._compute_size()
 
     def _restore_quotas(self) -> None:
         """Find every limits node again, and recount what it limits."""
