@@ -213,9 +213,9 @@ class Hub:
                     self._left = events[at + 1 :]
                     self._full_turns = FULL_TURNS
                     return True
-            if not keeper.proposals:
+            if not keeper.proposals or len(events) >= len(links):
                 break
-            # There will be a sync: whatever came while the first requests were taken may share it.
+            # There will be a sync: whatever the others have sent while the first requests were taken may share it.
             events = self.epoll.poll(0, most)
             if not events:
                 break
