@@ -15,6 +15,7 @@ from zkpy import __version__
 VERBS: Final = {
     "serve": "serve",
     "shell": "shell.command",
+    "watch": "watch",
     "lock": "lock",
     "elect": "elect",
     "who": "who",
