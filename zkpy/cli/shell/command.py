@@ -57,6 +57,8 @@ def shell(
         sys.stdout, sys.stderr, timeout_ms=timeout_ms, read_only=read_only, waits=waits,
         auth=[(scheme, credential.encode()) for scheme, credential in auth],
     )  # fmt: skip
+    # zkCli prints these for a single verb only if they come before its end: a matter of luck, and of use to nobody.
+    console.prints_connection = not words or waits
     hosts = server or hosts
     try:
         console.say(f"Connecting to {hosts}")

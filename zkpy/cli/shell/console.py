@@ -72,6 +72,8 @@ class Console:
         self._auth = auth
         self._history: dict[int, str] = {}
         self._prints_watches = True
+        #: Are events about the connection itself printed?
+        self.prints_connection = True
         # Two threads print: this one, and the session's.
         self._printing = threading.Lock()
         #: Gives the prompt and what has been typed behind it, while a terminal waits there.
@@ -120,7 +122,7 @@ class Console:
             raise VerbError(f"zkpy: {text}", EXIT_UNAVAILABLE)
 
     def _show(self, event: Event) -> None:
-        if self._prints_watches:
+        if self._prints_watches and (event.kind != events.NONE or self.prints_connection):
             draw = self.draw_prompt
             self._print(self._out, f"\nWATCHER::\n\n{event}\n{draw() if draw is not None else ''}")
 
