@@ -1,0 +1,73 @@
+"""Locks and leaders over an ensemble whose own leader is killed."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from kazoo.client import KazooClient
+
+from tests.recipes.fixtures import LONG_S, PATIENCE_S, until
+from tests.system.ensembles import EnsembleProcesses
+from zkpy.recipes import Election, Event, EventKind, Lock, check_sequencer
+
+WORKERS = 4
+
+
+@pytest.fixture
+def ensemble(tmp_path: Path) -> Iterator[EnsembleProcesses]:
+    """Three members that have agreed on a leader."""
+    with EnsembleProcesses(tmp_path) as members:
+        members.agree()
+        yield members
+
+
+def test_locks_and_leaders_outlive_the_ensembles_leader(ensemble: EnsembleProcesses) -> None:
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+    hosts = ",".join(f"127.0.0.1:{member.port}" for member in ensemble.members.values())
+    clients = [KazooClient(hosts, timeout=LONG_S) for _ in range(3)]
+    for client in clients:
+        client.start(timeout=PATIENCE_S)
+    events: list[Event] = []
+    inside = 0
+    tokens: list[int] = []
+    may_end = threading.Event()
+
+    def work(number: int) -> None:
+        nonlocal inside
+        is_last = False
+        while not is_last:
+            is_last = may_end.is_set()
+            with Lock(clients[number % 2], "/lock", lock_delay_s=60).acquire(PATIENCE_S) as grant:
+                inside += 1
+                assert inside == 1, "two hold it"
+                tokens.append(grant.token)
+                inside -= 1
+
+    with ThreadPoolExecutor(WORKERS) as pool, Election(clients[2], "/leader", on_event=events.append) as election:
+        elected = election.wait_elected(PATIENCE_S)
+        assert elected is not None
+        workers = [pool.submit(work, number) for number in range(WORKERS)]
+        try:
+            until(lambda: len(tokens) >= WORKERS)
+            leader = ensemble.agree()
+            ensemble.members[leader].kill()
+            assert ensemble.agree() != leader
+            assert check_sequencer(clients[0], elected.sequencer, PATIENCE_S)
+            assert election.sequencer == elected.sequencer
+        finally:
+            may_end.set()
+        for worker in workers:
+            worker.result(PATIENCE_S)
+    assert tokens == sorted(set(tokens)), "a token did not grow"
+    assert tokens[-1] >> 32 > tokens[0] >> 32, "nobody got the lock under the new leader"
+    clients[0].sync("/lock")
+    assert clients[0].get_children("/lock") == []
+    kinds = [event.kind for event in events]
+    assert kinds[0] is EventKind.ELECTED
+    assert kinds.count(EventKind.LOST) == 1, "it lost the leadership before it stopped"
+    for client in clients:
+        client.stop()
+        client.close()
