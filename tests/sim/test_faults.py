@@ -20,7 +20,7 @@ PLACES = {
     "epoch before history": 1790,
     "forget TRUNC": 10,
     "apply twice": 0,
-    "label a snapshot too new": 10,
+    "label a snapshot too new": 50,
     "shortest history leads": 60,
     "leave a txn out": 0,
     "drop a watch": 0,
