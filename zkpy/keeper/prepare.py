@@ -9,12 +9,12 @@ from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Final
-from zlib import crc32
 
 from jute import JuteError
 from zkpy.keeper.auth import AclRules, Identities, permits
 from zkpy.keeper.multis import decode_multi
-from zkpy.keeper.outstanding import ROOT, Outstanding, Shadow
+from zkpy.keeper.outstanding import ROOT, Outstanding
+from zkpy.keeper.quick import prepare_create, prepare_set
 from zkpy.keeper.requests import Refusal, Request, Undecodable
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
@@ -44,17 +44,10 @@ from zkpy.proto.records import (
 from zkpy.tree import quota
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import PROTECTED_PATHS, DataTree
-from zkpy.tree.digest import FIELDS, MASK
 from zkpy.tree.digest import VERSION as DIGEST_VERSION
-from zkpy.tree.prepared import PreparedCreate, PreparedMulti, PreparedSet
+from zkpy.tree.prepared import PreparedMulti
 from zkpy.tree.txns import TXN_HEADER, encode_txn
 from zkpy.tree.znode import CONTAINER_OWNER, NORMAL, TTL_MASK, TTL_MAX_MS, ZNode, kind_of, wrap_int
-
-_SEQUENTIAL: Final = frozenset(
-    (opcodes.PERSISTENT_SEQUENTIAL, opcodes.EPHEMERAL_SEQUENTIAL, opcodes.PERSISTENT_SEQUENTIAL_TTL)
-)
-_EPHEMERAL: Final = opcodes.EPHEMERAL_FLAGS
-
 
 #: How many encoded ACLs are known by their bytes.
 KNOWN_ACLS_LIMIT: Final = 1024
@@ -63,12 +56,6 @@ _INT: Final = Struct(">i")
 #: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
 _CREATE_TAIL: Final = Struct(">?iiQ")
 _SET_DATA_TAIL: Final = Struct(">iiQ")
-#: The version after which they begin anew, below zero.
-_LAST_VERSION: Final = 0x7FFFFFFF
-#: The length of the shortest path that is not the root's.
-_SHORTEST: Final = 2
-#: Where the nodes are that no digest covers and that quotas are kept in.
-_SYSTEM: Final = "/zookeeper"
 
 
 class Preparer:
@@ -87,8 +74,8 @@ class Preparer:
         self.sessions = sessions
         self.rules = rules
         self.settings = settings
-        # Is there more to do than the quick ways below do?
-        self._is_careful = settings.enforce_quota or not tree.digest_enabled
+        #: Is there more to do than the quick ways (zkpy.keeper.quick) do?
+        self.is_careful = settings.enforce_quota or not tree.digest_enabled
         # Encoded ACL → the ACL, for those that normalise to themselves whoever sends them.
         self._acls: dict[bytes, Acl] = {}
         #: (text for the log, was it refused) of limits that a write would pass; taken by the keeper.
@@ -144,14 +131,14 @@ class Preparer:
             encoded = frame[12:path_end]
             data = frame[path_end + 4 : data_end]
             flags = _INT.unpack_from(frame, len(frame) - 4)[0]
-            txn = self._prepare_create(request, encoded, data, acl, flags)
+            txn = prepare_create(self, request, encoded, data, acl, flags)
             if txn is None:
                 path = str(encoded, "utf-8", "replace")
                 txn = self._create(request, request.op, path, data, acl, flags, -1)
             if isinstance(txn, CreateTxn):
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
-                if flags in _SEQUENTIAL:
+                if flags in opcodes.SEQUENTIAL_FLAGS:
                     start = (txn.path or "").encode()
                     start = _INT.pack(len(start)) + start
                 request.entry = (
@@ -201,106 +188,13 @@ class Preparer:
             body = SetDataRequest.decode(frame, 8)[0]
             return self._set_data(request, body.path, body.data, body.version)
         data = frame[path_end + 4 : data_end]
-        txn = self._prepare_set(request, path, encoded, data, expected) or self._set_data(request, path, data, expected)
+        txn = prepare_set(self, request, path, encoded, data, expected) or self._set_data(request, path, data, expected)
         request.entry = (
             TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
             + frame[8:data_end]
             + _SET_DATA_TAIL.pack(txn.version, DIGEST_VERSION, self.outstanding.digest)
         )
         return txn
-
-    # --- the usual setData and create, in one piece: None, and nothing done, where anything is not as usual --------
-
-    def _prepare_set(
-        self, request: Request, path: str, encoded: bytes, data: bytes, expected: int
-    ) -> PreparedSet | None:
-        outstanding = self.outstanding
-        tree = self.tree
-        node = tree.nodes.get(path)
-        session = self.sessions.by_id.get(request.client_id)
-        if (
-            node is None
-            or path in outstanding.shadows
-            or session is None
-            or session.is_closing
-            or not node.acl.world & opcodes.PERM_WRITE
-            or (expected != -1 and expected != node.version)
-            or node.version >= _LAST_VERSION
-            or node.digest < 0
-            or len(path) < _SHORTEST
-            or path.startswith(_SYSTEM)
-            or self._is_careful
-        ):
-            return None
-        zxid = request.zxid
-        time_ms = request.time
-        version = node.version + 1
-        digest = crc32(
-            encoded
-            + data
-            + FIELDS.pack(
-                node.czxid, zxid, node.pzxid, node.ctime, time_ms, version, node.cversion, node.aversion, node.owner
-            )
-        )
-        txn = PreparedSet(path, data, version, time_ms, zxid, digest)
-        outstanding.shadows[path] = txn
-        outstanding.changes.append((zxid, path))
-        outstanding.digest = outstanding.digest - node.digest + digest & MASK
-        return txn
-
-    def _prepare_create(
-        self, request: Request, encoded: bytes, data: bytes, acl: Acl, flags: int
-    ) -> PreparedCreate | None:
-        session = self.sessions.by_id.get(request.client_id)
-        if (
-            not encoded.isascii()
-            or session is None
-            or session.is_closing
-            or not 0 <= flags <= opcodes.EPHEMERAL_SEQUENTIAL
-            or request.op == opcodes.CREATE_CONTAINER
-            or self._is_careful
-        ):
-            return None
-        path = encoded.decode()
-        at = path.rfind("/")
-        if at < 0 or at == 1:  # no path, or "//x": the root's other name is no parent
-            return None
-        parent_path = path[:at]
-        outstanding = self.outstanding
-        shadows = outstanding.shadows
-        parent = shadows.get(parent_path)
-        if type(parent) is not Shadow:
-            known = self.tree.nodes.get(parent_path) if parent is None else None
-            if known is None or known.digest < 0:
-                return None
-            parent = Shadow(request.zxid, known, len(known.children) if known.children else 0, known.digest)
-        if flags in _SEQUENTIAL:
-            path = f"{path}{parent.cversion:010d}"
-            encoded = path.encode()
-        name = path[at + 1 :]
-        if (
-            not parent.exists
-            or parent.owner
-            or not parent.acl.world & opcodes.PERM_CREATE
-            or not 0 <= parent.cversion < _LAST_VERSION
-            or not is_plain_name(name)
-            or path.startswith(_SYSTEM)
-            or path in shadows
-            or path in self.tree.nodes
-        ):
-            return None
-        zxid = request.zxid
-        time_ms = request.time
-        ephemeral = flags in _EPHEMERAL
-        owner = request.client_id if ephemeral else 0
-        node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
-        node.digest = digest = crc32(encoded + data + FIELDS.pack(zxid, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner))
-        shadows[parent_path] = parent
-        outstanding.add_child(parent, parent_path, parent.cversion + 1, zxid)
-        shadows[path] = node
-        outstanding.changes.append((zxid, path))
-        outstanding.digest = outstanding.digest + digest & MASK
-        return PreparedCreate(path, data, acl, ephemeral, parent.cversion, parent_path, name, node)
 
     def _on_set_acl(self, request: Request) -> Any:
         body = SetACLRequest.decode(request.frame, 8)[0]
@@ -375,7 +269,7 @@ class Preparer:
         session = self.sessions.by_id.get(request.client_id)
         if session is None or session.is_closing or session.is_local:
             self._check_session(request.client_id)
-            if flags in _EPHEMERAL:  # which only a session that all know can own
+            if flags in opcodes.EPHEMERAL_FLAGS:  # which only a session that all know can own
                 is_told = session is not None and request.op == opcodes.MULTI
                 raise Refusal(errors.EPHEMERALONLOCALSESSION if is_told else errors.SESSIONEXPIRED)
         if path is None:
@@ -391,7 +285,7 @@ class Preparer:
             raise Refusal(errors.NONODE)
         if not parent.acl.world & opcodes.PERM_CREATE:
             self._permit(parent.acl, opcodes.PERM_CREATE, request.identities)
-        if flags in _SEQUENTIAL:
+        if flags in opcodes.SEQUENTIAL_FLAGS:
             path = f"{path}{parent.cversion:010d}"
         # The parent is a znode, so its path is legal (but "/", the root's other name, is no parent: "//x").
         if (at == 1 or not is_plain_name(path[at + 1 :])) and path_error(path) is not None:
@@ -419,7 +313,7 @@ class Preparer:
             owner = TTL_MASK | ttl_ms
             txn = CreateTTLTxn(path, data, acl, cversion, ttl_ms)
         else:
-            ephemeral = flags in _EPHEMERAL
+            ephemeral = flags in opcodes.EPHEMERAL_FLAGS
             owner = request.client_id if ephemeral else 0
             txn = CreateTxn(path, data, acl, ephemeral, cversion)
         time_ms = request.time
