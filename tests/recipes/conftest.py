@@ -1,6 +1,6 @@
 """The recipes against our server; compat_tests/recipes runs the same tests against Apache's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,9 +11,27 @@ __all__ = ["client", "connect", "path", "proxy"]
 
 
 @pytest.fixture(scope="session")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with short ticks, so that short sessions are granted."""
     with ServerProcess(
         tmp_path_factory.mktemp("recipes") / "data", tickTime="200", maxSessionTimeout="40000"
     ) as server:
-        yield server.port
+        server.config["clientPort"] = str(server.port)  # where a restart finds its clients again
+        yield server
+
+
+@pytest.fixture
+def port(server: ServerProcess) -> int:
+    """Where it listens."""
+    return server.port
+
+
+@pytest.fixture
+def restart(server: ServerProcess) -> Callable[[], None]:
+    """Kills the server and starts it again."""
+
+    def again() -> None:
+        server.kill()
+        server.start()
+
+    return again

@@ -1,4 +1,4 @@
-"""Recipes on kazoo, for any ZooKeeper server: locks, elections and fences that are safe by default.
+"""Recipes on kazoo, for any ZooKeeper server: locks, elections, fences and configuration that are safe by default.
 
 Read in this order:
 
@@ -9,9 +9,11 @@ Read in this order:
     delays       lock-delay                                           locks       exclusive and shared
     semaphores   a number of holders                                  holders     who holds, who waits
     election     one leader, and events                               fence       what a protected resource needs
+    config       configuration that all see at once: reads from a local cache, changes in order
     errors       what is raised
 """
 
+from zkpy.recipes.config import Change, Config, ConfigError, Conflict, Snapshot, Stale
 from zkpy.recipes.delays import MAX_LOCK_DELAY_S
 from zkpy.recipes.election import Election
 from zkpy.recipes.errors import (
@@ -35,6 +37,10 @@ __all__ = [
     "MAX_LOCK_DELAY_S",
     "BadSequencer",
     "Cancelled",
+    "Change",
+    "Config",
+    "ConfigError",
+    "Conflict",
     "Contention",
     "Election",
     "Event",
@@ -50,7 +56,9 @@ __all__ = [
     "RecipeError",
     "Semaphore",
     "Sequencer",
+    "Snapshot",
     "SqlFence",
+    "Stale",
     "StaleSequencer",
     "Standee",
     "Standing",
