@@ -1,4 +1,4 @@
-"""The README's pages on leaders, locks and tests, run as they stand there."""
+"""The README's pages on leaders, locks, configuration and tests, run as they stand there."""
 
 import re
 import subprocess
@@ -20,7 +20,10 @@ def section(title: str) -> str:
     return (ROOT / "README.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("title", ["One leader: payments", "A lock that protects: the last item"])
+PAGES = ["One leader: payments", "A lock that protects: the last item", "Configuration that all see at once"]
+
+
+@pytest.mark.parametrize("title", PAGES)
 def test_the_page_prints_what_it_says(title: str, tmp_path: Path) -> None:
     [(code, printed)] = re.findall(r"```python\n(.+?)```\n\nprints\n\n```text\n(.+?)```", section(title), re.DOTALL)
     assert HOSTS in code

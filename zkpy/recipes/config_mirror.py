@@ -1,15 +1,18 @@
 """The mirror: a copy of one subtree that steps from one consistent snapshot to the next.
 
-    watches ─ event ─→ what is out of date ─→ sync; read it again, with new watches ─┬─ nothing fired meanwhile: publish
-                              ↑                                                      └─ something fired: once more ─┐
-                              └─────────────────────────────────────────────────────────────────────────────────────┘
+    watches ─ event ─→ what is out of date ─→ read it again, with new watches ─┬─ nothing fired meanwhile: publish
+                              ↑                                                └─ something fired: once more ─┐
+                              └───────────────────────────────────────────────────────────────────────────────┘
 
 Its law: a snapshot is published only when every node in it was read under a watch and no watch had fired by the time
 the last answer came. Servers send a watch's event before any answer that could show the change; so at the moment of
-that answer all nodes were as read, all at once: no change that happened together is ever seen in part. And as a sync
-goes to the leader ahead of the reads, a snapshot shows all that was committed before it was begun, over reconnects to
-any server. (A subtree that is written without a pause, faster than it can be read, shows nothing new until there is
-one: it is configuration.)
+that answer all nodes were as read, all at once: no change that happened together is ever seen in part. After a new
+connection, whenever somebody asks for what is newest, and every now and then, a sync goes to the leader ahead of the
+reads: what is published then shows all that was committed before. Not for each change: the leader of an ensemble would
+have to answer all subscribers each time.
+
+A subtree that is written without a pause, faster than it can be read, shows nothing new until there is one: it is
+configuration.
 
 kazoo (2.11) knows one-time watches only, and drops them with the connection: then everything is read again. What else
 may fail here is tried again for as long as the mirror lives.
@@ -64,7 +67,10 @@ class Mirror:
 
     def __init__(self, client: KazooClient, root: str, confirm_s: float) -> None:
         """`confirm_s`: how long the snapshot may go without being confirmed while nothing changes."""
-        self.changed = threading.Condition()
+        lock = threading.RLock()
+        self.changed = threading.Condition(lock)
+        #: Over the same lock, for the thread alone: each event wakes it, and nobody else.
+        self._work = threading.Condition(lock)
         self.snapshot: Snapshot | None = None
         #: When the sync that last confirmed the snapshot was sent, on the monotonic clock.
         self.confirmed_s = -1.0
@@ -99,6 +105,7 @@ class Mirror:
         with self.changed:
             self.is_closed = True
             self.changed.notify_all()
+            self._work.notify_all()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -107,7 +114,7 @@ class Mirror:
         with self.changed:
             self._asked += 1
             ticket = self._asked
-            self.changed.notify_all()
+            self._work.notify_all()
             return self.changed.wait_for(lambda: self._answered >= ticket or self.is_closed, timeout_s) and (
                 self._answered >= ticket
             )
@@ -119,6 +126,7 @@ class Mirror:
             if state != KazooState.CONNECTED:
                 self._lose()
             self.changed.notify_all()
+            self._work.notify_all()
 
     def _on_event(self, event: WatchedEvent) -> None:
         if event.type == EventType.NONE:
@@ -128,7 +136,7 @@ class Mirror:
                 self._fired_data.add(event.path)
             if event.type != EventType.CHANGED:
                 self._fired_children.add(event.path)
-            self.changed.notify_all()
+            self._work.notify_all()
 
     def _lose(self) -> None:
         self._is_lost = True
@@ -145,23 +153,27 @@ class Mirror:
                 with self.changed:
                     self.failure = error
                     self._lose()
+                    self.changed.notify_all()
                     if not self.is_closed:
                         log.info("%s: read again soon, as this failed: %r", self._root, error)
-                        self.changed.wait(PAUSE_S)
+                        self._work.wait(PAUSE_S)
 
     def _await_work(self) -> bool:
         """Wait for a reason to step; False once closed."""
         with self.changed:
             while not self.is_closed:
                 if self._client.connected:
-                    left_s = self.confirmed_s + self._confirm_s - time.monotonic()
+                    left_s = self._confirm_in_s()
                     if self._is_lost or self._has_fired() or self._asked > self._answered or left_s <= 0:
                         return True
-                    self.changed.wait(left_s)
+                    self._work.wait(left_s)
                 else:
                     # The listener hears of the new connection; the look is for a client that was not started yet.
-                    self.changed.wait(LOOK_S)
+                    self._work.wait(LOOK_S)
             return False
+
+    def _confirm_in_s(self) -> float:
+        return self.confirmed_s + self._confirm_s - time.monotonic()
 
     def _has_fired(self) -> bool:
         return bool(self._fired_data or self._fired_children)
@@ -171,6 +183,7 @@ class Mirror:
             data, self._fired_data = self._fired_data, set()
             children, self._fired_children = self._fired_children, set()
             ticket = self._asked
+            is_confirming = not self.is_following or ticket > self._answered or self._confirm_in_s() <= 0
             if self._is_lost:
                 self._is_lost = False
                 self._nodes.clear()
@@ -179,9 +192,10 @@ class Mirror:
         is_read = bool(data or children)
         # Requests of one session are answered in their order: what is read is no older than the sync.
         sent_s = time.monotonic()
-        pending = self._client.sync_async(self._root)
+        pending = self._client.sync_async(self._root) if is_confirming else None
         self._read(data & known, children & known)
-        self._result(pending)
+        if pending is not None:
+            self._result(pending)
         self._await_events()
         # Where there is nothing, no stat tells a zxid. The answer that showed it came with one that is late enough;
         # and an earlier one than of any creation, as none has fired.
@@ -191,8 +205,9 @@ class Mirror:
                 return  # once more: what was read is not all from one moment
             if is_read or self.snapshot is None:
                 self._publish(zxid)
-            self.confirmed_s = sent_s
-            self._answered = ticket
+            if pending is not None:
+                self.confirmed_s = sent_s
+                self._answered = ticket
             self.is_following = True
             self.failure = None
             self.changed.notify_all()
