@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.protocol.states import WatchedEvent
 from kazoo.security import ACL, Id
 
 from tests.recipes.fixtures import PATIENCE_S, Connect, expire, until
@@ -104,6 +105,26 @@ def test_what_one_wrote_shows_when_the_call_returns_and_a_refresh_shows_what_oth
         assert other.get_int("n") == number
     config.delete("n")
     assert config.entry("n") is None
+
+
+def test_a_refresh_waits_for_events_that_kazoo_has_not_handed_over_yet(
+    client: KazooClient, config: Config, other: Config, path: str
+) -> None:
+    other.set("key", "old")
+    config.refresh()
+    is_held_up, may_go_on = threading.Event(), threading.Event()
+
+    def hold_up(_: WatchedEvent) -> None:
+        is_held_up.set()
+        may_go_on.wait(PATIENCE_S)
+
+    client.exists(f"{path}-x", watch=hold_up)  # somebody else's watch on the same client
+    client.create(f"{path}-x")
+    assert is_held_up.wait(PATIENCE_S)
+    other.set("key", "new")
+    threading.Timer(0.3, may_go_on.set).start()
+    config.refresh()
+    assert config.get_str("key") == "new"
 
 
 def test_a_node_that_is_deleted_and_made_again_is_still_followed(config: Config, other: Config) -> None:

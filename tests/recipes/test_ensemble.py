@@ -1,8 +1,8 @@
-"""Locks and leaders over an ensemble whose own leader is killed."""
+"""Locks, leaders and configuration over an ensemble whose own leader is killed."""
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from kazoo.client import KazooClient
 
 from tests.recipes.fixtures import LONG_S, PATIENCE_S, until
 from tests.system.ensembles import EnsembleProcesses
-from zkpy.recipes import Election, Event, EventKind, Lock, check_sequencer
+from zkpy.recipes import Change, Config, Election, Event, EventKind, Lock, check_sequencer
 
 WORKERS = 4
 
@@ -71,3 +71,42 @@ def test_locks_and_leaders_outlive_the_ensembles_leader(ensemble: EnsembleProces
     for client in clients:
         client.stop()
         client.close()
+
+
+def test_a_refresh_shows_at_each_member_what_was_written_at_another_also_after_the_leaders_end(
+    ensemble: EnsembleProcesses,
+) -> None:
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+    hosts = [f"127.0.0.1:{member.port}" for member in ensemble.members.values()]
+    # Each begins at a member of its own, and may go on at any.
+    clients = [KazooClient(",".join(hosts[at:] + hosts[:at]), timeout=LONG_S, randomize_hosts=False) for at in range(3)]
+    for client in clients:
+        client.start(timeout=PATIENCE_S)
+    configs = [Config(client, "/config", timeout_s=PATIENCE_S).start() for client in clients]
+    heard: list[list[int]] = [[] for _ in configs]
+
+    def write_and_look(numbers: range) -> None:
+        for number in numbers:
+            configs[number % 3].set("count", number)
+            for config in configs:
+                config.refresh()
+                assert config.get_int("count") == number
+
+    def hear(numbers: list[int]) -> Callable[[Change], None]:
+        return lambda change: numbers.append(int(change.new.value)) if change.new else None
+
+    try:
+        for config, numbers in zip(configs, heard, strict=True):
+            config.on_change(hear(numbers), "count")
+        write_and_look(range(100))
+        ensemble.members[ensemble.agree()].kill()
+        ensemble.agree()
+        until(lambda: all(config.is_following for config in configs))
+        write_and_look(range(100, 130))
+        until(lambda: all(numbers[-1] == 129 for numbers in heard))
+        assert heard == [sorted(set(numbers)) for numbers in heard]
+    finally:
+        for config, client in zip(configs, clients, strict=True):
+            config.close()
+            client.stop()
+            client.close()
