@@ -110,3 +110,30 @@ def test_a_refresh_shows_at_each_member_what_was_written_at_another_also_after_t
             config.close()
             client.stop()
             client.close()
+
+
+def test_a_refresh_at_a_member_that_lags_behind_waits_until_it_does_not(ensemble: EnsembleProcesses) -> None:
+    leader = ensemble.agree()
+    lagging = next(sid for sid in ensemble.members if sid != leader)
+    clients = [KazooClient(f"127.0.0.1:{ensemble.members[sid].port}", timeout=LONG_S) for sid in (leader, lagging)]
+    for client in clients:
+        client.start(timeout=PATIENCE_S)
+    try:
+        with (
+            Config(clients[0], "/config", timeout_s=PATIENCE_S) as writer,
+            Config(clients[1], "/config", timeout_s=PATIENCE_S) as reader,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            for number in range(20):
+                ensemble.members[lagging].pause()
+                try:
+                    for step in range(20):
+                        writer.set("count", number * 20 + step)
+                    refreshed = pool.submit(lambda: (reader.refresh(), reader.get_int("count")))
+                finally:
+                    ensemble.members[lagging].resume()
+                assert refreshed.result(PATIENCE_S)[1] == number * 20 + 19
+    finally:
+        for client in clients:
+            client.stop()
+            client.close()
