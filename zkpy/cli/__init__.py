@@ -16,6 +16,7 @@ VERBS: Final = {
     "serve": "serve",
     "shell": "shell.command",
     "watch": "watch",
+    "config": "config",
     "lock": "lock",
     "elect": "elect",
     "who": "who",
