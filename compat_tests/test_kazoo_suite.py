@@ -126,6 +126,8 @@ class Suite:
             self.process = subprocess.Popen(
                 [
                     str(kazoo / "venv" / "bin" / "python"), "-m", "pytest", "-p", "compat_tests.kazoo_plugin",
+                    # found beside this checkout once that is installed, and of no use there
+                    "-p", "no:zkpy.testing.plugin",
                     # kazoo's settings print every line of its log
                     "-o", "addopts=", "-o", "log_cli=false", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
                     f"--timeout={TEST_TIMEOUT_S}", f"--junitxml={self.junit}",
