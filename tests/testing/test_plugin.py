@@ -67,3 +67,17 @@ def test_the_plugin_goes_by_the_name_of_its_module() -> None:
     for name, module in announced().items():
         assert name == module
         assert importlib.import_module(module).__name__ == "zkpy.testing.plugin"
+
+
+def test_a_session_that_asks_for_no_server_loads_none() -> None:
+    text = "import sys, zkpy.testing.plugin; print({'trio', 'kazoo', 'zkpy.server'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_what_is_not_in_the_package_is_missed_by_name() -> None:
+    import zkpy.testing
+
+    assert zkpy.testing.Server.__name__ == "Server"
+    with pytest.raises(AttributeError, match="has no attribute 'Servant'"):
+        _ = zkpy.testing.Servant  # type: ignore[attr-defined]

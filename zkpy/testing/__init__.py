@@ -14,9 +14,22 @@ Read in this order:
     plugin      pytest's fixtures                       ports      ports that stay ours between two starts
 """
 
-from zkpy.testing.embedded import Embedded
-from zkpy.testing.ensemble import Ensemble
-from zkpy.testing.errors import ControlError
-from zkpy.testing.server import Server
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+# pytest imports this package in every session, for its plugin: what nobody asks for is not loaded.
+if TYPE_CHECKING:
+    from zkpy.testing.embedded import Embedded
+    from zkpy.testing.ensemble import Ensemble
+    from zkpy.testing.errors import ControlError
+    from zkpy.testing.server import Server
 
 __all__ = ["ControlError", "Embedded", "Ensemble", "Server"]
+
+_HOMES: Final = {"ControlError": "errors", "Embedded": "embedded", "Ensemble": "ensemble", "Server": "server"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
