@@ -1,6 +1,5 @@
 """Where the log is synced: in the turn while the disk is quick, in a thread while it is slow, and back again."""
 
-import time
 from pathlib import Path
 from typing import cast
 
@@ -17,15 +16,17 @@ from zkpy.storage.txnlog import Batch
 
 
 class SlowDisk:
-    """A log's `commit` that takes as long as it is told."""
+    """A log's `commit` that takes as long as it is told, and the clock it takes that on: no other time passes there."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.delay_s = 0.0
+        self.now_s = 0.0
+        monkeypatch.setattr(disk_module, "perf_counter", lambda: self.now_s)
         self._commit = store.log.commit
         store.log.commit = self  # type: ignore[method-assign,assignment]
 
     def __call__(self, batch: Batch) -> None:
-        time.sleep(self.delay_s)
+        self.now_s += self.delay_s
         self._commit(batch)
 
 
@@ -35,7 +36,7 @@ def test_one_slow_sync_says_nothing_and_neither_does_a_large_batch(
     monkeypatch.setattr(disk_module, "SLOW_SYNC_S", 0.2)
     monkeypatch.setattr(disk_module, "MOST_SYNC_S", 0.5)
     with Store(options(tmp_path, pre_alloc=0)) as store:
-        slow = SlowDisk(store)
+        slow = SlowDisk(store, monkeypatch)
         replica = FakeReplica(store.tree)
         disk = Disk(cast(Replica, replica), store)
         slow.delay_s = 0.6
@@ -59,11 +60,10 @@ def test_one_slow_sync_says_nothing_and_neither_does_a_large_batch(
 
 def test_slow_syncs_leave_the_turn_and_quick_ones_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_module, "TRY_FIRST_S", 0.3)
-    # No pace of the machine decides here: quick is what does not sleep, slow what sleeps for a second.
     monkeypatch.setattr(disk_module, "QUICK_SYNC_S", 0.5)
     monkeypatch.setattr(disk_module, "MOST_SYNC_S", 10.0)
     with Store(options(tmp_path, pre_alloc=0)) as store:
-        slow = SlowDisk(store)
+        slow = SlowDisk(store, monkeypatch)
         replica = FakeReplica(store.tree)
         disk = Disk(cast(Replica, replica), store)
         zxid = 0
@@ -93,7 +93,7 @@ def test_slow_syncs_leave_the_turn_and_quick_ones_come_back(tmp_path: Path, monk
                 append()
                 assert replica.told == [1, 2, 3, 4], "the next try is not due yet"
                 await until(lambda: not disk.is_behind)
-                await trio.sleep(0.8)
+                slow.now_s += 0.8
                 append()
                 assert replica.told == [1, 2, 3, 4, 5, 6]
                 assert not disk.is_threaded
