@@ -39,22 +39,7 @@ def node_digest(path: str, node: Digestible) -> int:
         return 0
     if path == "/":
         path = ""
-    # One pass over one string is quicker than three for the usual small node.
-    return crc32(
-        path.encode()
-        + (node.data or b"")
-        + FIELDS.pack(
-            node.czxid,
-            node.mzxid,
-            node.pzxid,
-            node.ctime,
-            node.mtime,
-            node.version,
-            node.cversion,
-            node.aversion,
-            node.owner,
-        )
-    )
+    return tail_digest(head_digest(path, node.data), node)
 
 
 def head_digest(path: str, data: bytes | None) -> int:
