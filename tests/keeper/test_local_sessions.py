@@ -29,15 +29,6 @@ def member(ensemble: Ensemble, request: pytest.FixtureRequest) -> Member:
     return ensemble.members[request.param]
 
 
-def pass_time(member: Member, ms: int) -> None:
-    member.now_ms += ms
-    member.replica.begin(member.now_ms, member.wall_ms)
-    deadline = member.replica.deadline_ms()
-    if deadline is not None and deadline <= member.now_ms:
-        member.replica.wake()
-    member.run()
-
-
 def is_known(ensemble: Ensemble, client: Client) -> list[bool]:
     """Which members' trees have the client's session?"""
     return [client.session_id in member.tree.sessions.timeouts for member in ensemble.members]
@@ -84,14 +75,14 @@ def test_it_is_lost_without_trace_if_its_client_leaves_before_the_close_is_answe
     ensemble.holds_commits = False
     ensemble.release()
     for _ in range(4):
-        pass_time(member, 3000)
+        member.advance(3000)
     assert not member.keeper.sessions.by_id
 
 
 def test_it_expires_where_it_is_unless_its_client_is_heard(ensemble: Ensemble, member: Member) -> None:
     silent, heard = member.client(timeout_ms=6000), member.client(timeout_ms=6000)
     for _ in range(4):
-        pass_time(member, 3000)
+        member.advance(3000)
         assert heard.call(opcodes.PING).err == 0
     assert silent.is_closed
     assert not heard.is_closed

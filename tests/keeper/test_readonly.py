@@ -27,20 +27,11 @@ def lonely(**settings: Any) -> Member:
     return ensemble.members[1]
 
 
-def pass_time(member: Member, ms: int) -> None:
-    member.now_ms += ms
-    member.replica.begin(member.now_ms, member.wall_ms)
-    deadline = member.replica.deadline_ms()
-    if deadline is not None and deadline <= member.now_ms:
-        member.replica.wake()
-    member.run()
-
-
 @pytest.fixture
 def member() -> Iterator[Member]:
     """One in read-only mode, with local sessions."""
     made = lonely(local_sessions=True, local_sessions_upgrading=True)
-    pass_time(made, DELAY_MS)
+    made.advance(DELAY_MS)
     yield made
     made.check()
 
@@ -56,9 +47,9 @@ def reader(member: Member, timeout_ms: int = 10000) -> Client:
 def test_it_begins_when_no_leader_is_found_for_a_while() -> None:
     member = lonely()
     assert DELAY_MS > READ_ONLY_DELAY_MS
-    pass_time(member, DELAY_MS - 1)
+    member.advance(DELAY_MS - 1)
     assert member.word(b"isro") == "null"
-    pass_time(member, 1)
+    member.advance(1)
     assert member.word(b"isro") == "ro"
     text = member.word(b"srvr")
     assert text.splitlines()[1] == "READ-ONLY mode; serving only read-only clients"
@@ -71,7 +62,7 @@ def test_it_begins_when_no_leader_is_found_for_a_while() -> None:
 def test_it_is_off_unless_it_is_asked_for() -> None:
     ensemble = Ensemble()
     ensemble.depose()
-    pass_time(ensemble.members[1], 100_000)
+    ensemble.members[1].advance(100_000)
     assert not ensemble.members[1].keeper.is_serving
 
 
@@ -131,7 +122,7 @@ def test_local_session_can_be_continued_closed_and_lost(member: Member) -> None:
 def test_local_session_expires_here_and_leaves_no_txn(member: Member) -> None:
     silent, heard = reader(member, 6000), reader(member, 6000)
     for _ in range(4):
-        pass_time(member, 3000)
+        member.advance(3000)
         heard.call(opcodes.PING)
     assert silent.is_closed
     assert not heard.is_closed
@@ -141,7 +132,7 @@ def test_local_session_expires_here_and_leaves_no_txn(member: Member) -> None:
 
 def test_without_local_sessions_there_is_no_new_one() -> None:
     member = lonely()
-    pass_time(member, DELAY_MS)
+    member.advance(DELAY_MS)
     client = member.open()
     client.speaks_frames = False
     client.send(frame(ConnectRequest(0, 0, 10000, 0, bytes(16), True).to_bytes()))
