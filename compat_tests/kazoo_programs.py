@@ -1,21 +1,18 @@
 """Fixtures of the programs with kazoo's recipes: a server of each kind in turn, and clients that live, or die."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from kazoo.client import KazooClient
 
 from compat_tests.peers import Server, require, server
-from tests.recipes.fixtures import LONG_S, PATIENCE_S
+from tests.recipes.fixtures import LONG_S, PATIENCE_S, Connect, clients_of
 from tests.recipes.proxy import Proxy
 
 #: A recipe that finds itself overtaken tries again, as often as it takes.
 COMMAND_RETRY = {"max_tries": -1, "delay": 0.01, "max_delay": 0.1}
 #: A client comes back soon after its server does, and long before its session ends.
 CONNECTION_RETRY = {"max_tries": -1, "delay": 0.05, "max_delay": 0.5}
-
-Connect = Callable[..., KazooClient]
 
 
 @pytest.fixture(scope="module", params=["apache", "zkpy"])
@@ -42,21 +39,8 @@ def path(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def connect(port: int) -> Iterator[Connect]:
     """Makes connected clients, connect(port=…); they are stopped at the end."""
-    logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # connections are lost on purpose
-    clients: list[KazooClient] = []
-
-    def connected(port: int = port) -> KazooClient:
-        client = KazooClient(
-            f"127.0.0.1:{port}", timeout=LONG_S, command_retry=COMMAND_RETRY, connection_retry=CONNECTION_RETRY
-        )
-        clients.append(client)
-        client.start(timeout=PATIENCE_S)
-        return client
-
-    yield connected
-    for client in clients:
-        client.stop()
-        client.close()
+    with clients_of(port, command_retry=COMMAND_RETRY, connection_retry=CONNECTION_RETRY) as connected:
+        yield connected
 
 
 class Mortal:
@@ -70,7 +54,7 @@ class Mortal:
     def __call__(self) -> tuple[KazooClient, Proxy]:
         proxy = Proxy(self._port)
         self.proxies.append(proxy)
-        return self._connect(proxy.port), proxy
+        return self._connect(port=proxy.port), proxy
 
     def kill(self, client: KazooClient, proxy: Proxy) -> None:
         """Cut the client off and end its session; it learns of that once the proxy is mended."""

@@ -4,6 +4,8 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
@@ -26,14 +28,14 @@ def path() -> str:
     return f"/recipes-{next(_NUMBERS)}/lock"
 
 
-@pytest.fixture
-def connect(port: int) -> Iterator[Connect]:
-    """Makes connected clients: connect(timeout_s=…, port=…); they are stopped at the end."""
+@contextmanager
+def clients_of(port: int, **options: Any) -> Iterator[Connect]:
+    """Makes connected clients with these options: connect(timeout_s=…, port=…); they are stopped at the end."""
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # connections are lost on purpose
     clients: list[KazooClient] = []
 
     def connected(timeout_s: float = LONG_S, port: int = port) -> KazooClient:
-        client = KazooClient(f"127.0.0.1:{port}", timeout=timeout_s)
+        client = KazooClient(f"127.0.0.1:{port}", timeout=timeout_s, **options)
         clients.append(client)
         client.start(timeout=PATIENCE_S)
         return client
@@ -42,6 +44,13 @@ def connect(port: int) -> Iterator[Connect]:
     for client in clients:
         client.stop()
         client.close()
+
+
+@pytest.fixture
+def connect(port: int) -> Iterator[Connect]:
+    """Makes connected clients (see `clients_of`)."""
+    with clients_of(port) as connected:
+        yield connected
 
 
 @pytest.fixture
