@@ -11,7 +11,7 @@ from compat_tests.datadirs.story import write_chapter
 from compat_tests.ensembles.alike import check_alike
 from compat_tests.ensembles.ensemble import Ensemble
 from compat_tests.peers import require
-from compat_tests.test_mixed_ensemble import MANY, bring_up, lead_alone, write
+from compat_tests.test_mixed_ensemble import bring_up, bring_up_by_diff_and_snap, lead_alone, write
 
 pytestmark = pytest.mark.slow
 
@@ -32,14 +32,7 @@ def test_a_follower_is_brought_up_in_each_way(leader: str, learner: str, tmp_pat
             write_chapter(ensemble[sid], f"/chapter{sid}", address="10.0.0.1")
         check_alike(ensemble)
 
-        ensemble.kill(1)
-        write(ensemble, 2, "/diff")
-        bring_up(ensemble, 1, "diff")
-
-        ensemble[1].stop()
-        ensemble[1].wipe()
-        write(ensemble, 2, "/snap", MANY)
-        bring_up(ensemble, 1, "snap")
+        bring_up_by_diff_and_snap(ensemble, 1, writer=2)
 
         lead_alone(ensemble, "/tail")
         ensemble.launch(2, 3)
@@ -53,10 +46,4 @@ def test_an_observer_serves_what_the_others_decide(voter: str, observer: str, tm
         write_chapter(ensemble[3], "/through_observer", address="10.0.0.1")
         write(ensemble, 1, "/through_follower")
         check_alike(ensemble)
-        ensemble.kill(3)
-        write(ensemble, 1, "/diff")
-        bring_up(ensemble, 3, "diff")
-        ensemble[3].stop()
-        ensemble[3].wipe()
-        write(ensemble, 1, "/snap", MANY)
-        bring_up(ensemble, 3, "snap")
+        bring_up_by_diff_and_snap(ensemble, 3, writer=1)

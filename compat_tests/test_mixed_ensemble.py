@@ -122,6 +122,17 @@ def bring_up(ensemble: Ensemble, sid: int, way: str) -> dict[str, Node]:
     return check_alike(ensemble)
 
 
+def bring_up_by_diff_and_snap(ensemble: Ensemble, sid: int, writer: int) -> dict[str, Node]:
+    """Kill a member that then lacks a little, and stop it and wipe its directory when there is much; as `bring_up`."""
+    ensemble.kill(sid)
+    write(ensemble, writer, "/diff")
+    bring_up(ensemble, sid, "diff")
+    ensemble[sid].stop()
+    ensemble[sid].wipe()
+    write(ensemble, writer, "/snap", MANY)
+    return bring_up(ensemble, sid, "snap")
+
+
 def lead_alone(ensemble: Ensemble, path: str) -> None:
     """From a reign of 2 or 3 to one of 1, which proposes the last txn of all for itself alone; nobody runs then."""
     ensemble.kill(2)
@@ -181,13 +192,7 @@ def test_an_observer_serves_what_the_others_decide(voter: str, observer: str, tm
             write(ensemble, 3, "/through_observer")
             assert client.has("/ephemeral")
             check_alike(ensemble)
-        ensemble.kill(3)
-        write(ensemble, 1, "/diff")
-        bring_up(ensemble, 3, "diff")
-        ensemble[3].stop()
-        ensemble[3].wipe()
-        write(ensemble, 1, "/snap", MANY)
-        assert "/ephemeral" not in bring_up(ensemble, 3, "snap")
+        assert "/ephemeral" not in bring_up_by_diff_and_snap(ensemble, 3, writer=1)
         ensemble.kill(1)  # and with it the quorum, which the observer is no part of
         ensemble.launch(1)
         write(ensemble, 3, "/again")
