@@ -6,6 +6,7 @@ It speaks through the codec of the differential test, which shares nothing with 
 from __future__ import annotations
 
 import socket
+import time
 from types import TracebackType
 from typing import Any
 
@@ -123,3 +124,11 @@ def word(port: int, said: bytes) -> str:
         while data := sock.recv(65536):
             answer += data
     return answer.decode()
+
+
+def await_connections(port: int, expected: int) -> None:
+    """Wait, within PATIENCE_S, until the server has this many connections besides the one that asks."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (count := word(port, b"cons").count("(queued=") - 1) != expected:
+        assert time.monotonic() < deadline, f"the server has {count} connections, not {expected}"
+        time.sleep(0.01)

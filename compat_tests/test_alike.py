@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from compat_tests import peers
-from compat_tests.clients import PATIENCE_S, Client, word
+from compat_tests.clients import PATIENCE_S, Client, await_connections, word
 from compat_tests.differential.pools import ALICE, ALICE_ID, OPEN_ACL, SUPER, SUPER_DIGEST
 from compat_tests.peers import Server, server
 from zkpy.proto import opcodes
@@ -94,6 +94,8 @@ def reattach(running: Server) -> Any:
     first.create("/e", flags=1)
     first.call("getData", path="/e", watch=True)
     first.close()
+    # Apache forgets whose connection it is when it notices that the first has gone: here, before there is a second.
+    await_connections(running.port, 0)
     second = Client(running.port, timeout_ms=5000, session=first.session)
     who = second.call("whoAmI")
     second.set("/e")

@@ -142,6 +142,12 @@ class Member(Server):
             return ""
         return found[1] if found is not None else ""
 
+    def is_looking(self) -> bool:
+        """Does it listen to other members who look for a leader?"""
+        host, _, port = self.config[f"server.{self.sid}"].split(":")[:3]
+        with socket.socket() as sock:
+            return sock.connect_ex((host, int(port))) == 0
+
     def client(self) -> Client:
         """A client of this member alone."""
         deadline = time.monotonic() + PATIENCE_S
