@@ -3,13 +3,14 @@
     start ─→ the first client of each place has its session ─→ port_of(place) ┄ purge, memory, cpu ┄→ stop
 
 A place is where load is put: a server alone has one, an ensemble has a follower and the leader. Whatever starts begins
-with empty data directories, and leaves none behind.
+with empty data directories, and leaves none behind; and no server outlives the script, not even one that was killed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import random
 import re
@@ -21,8 +22,22 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def module_of_the_command(name: str) -> ModuleType:
+    """A module of zkpy/cli that stands on the standard library alone: as a file, for zkpy.cli as such needs click."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "zkpy" / "cli" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tied_to_this_process = module_of_the_command("tied").tied_to_this_process
 
 START_PATIENCE_S = 60
 
@@ -164,7 +179,12 @@ class Process:
         (self.work / "data").mkdir(parents=True)
         if self.name == "null":
             program = [str(self.options.null_program), f"size={self.options.size}"]
-            self.process = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
+            self.process = subprocess.Popen(
+                program,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=tied_to_this_process(signal.SIGKILL),
+            )
             assert self.process.stdout is not None
             self.port = int(self.process.stdout.readline())
             return
@@ -184,6 +204,7 @@ class Process:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=tied_to_this_process(signal.SIGKILL),
             )
 
     def kill(self) -> None:

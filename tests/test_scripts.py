@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -20,9 +21,10 @@ BASH = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and b"ba
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with scripts and nothing else, its path with a blank in it."""
+    """A checkout with scripts and what they take from the command, nothing else; its path with a blank in it."""
     root = tmp_path / "a checkout"
     shutil.copytree(ROOT / "scripts", root / "scripts")
+    shutil.copytree(ROOT / "zkpy" / "cli", root / "zkpy" / "cli")
     shutil.copy(ROOT / "pyproject.toml", root)
     return root
 
@@ -30,8 +32,13 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_venv(checkout: Path) -> ModuleType:
     """scripts/make_venv of that checkout as a module."""
-    loader = SourceFileLoader("make_venv", str(checkout / "scripts" / "make_venv"))
-    spec = importlib.util.spec_from_loader("make_venv", loader)
+    return module_of(checkout / "scripts" / "make_venv")
+
+
+def module_of(path: Path) -> ModuleType:
+    """A script as a module."""
+    loader = SourceFileLoader(path.name, str(path))
+    spec = importlib.util.spec_from_loader(path.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -224,6 +231,47 @@ def test_bench_starts_anywhere_and_knows_no_ensemble_of_null_servers(checkout: P
     done = run(sys.executable, checkout / "scripts" / "bench", "--members", "3", "--null")
     assert done.returncode == 2
     assert done.stderr.endswith("bench: error: --null: there is no ensemble of null servers\n")
+
+
+def test_bench_shows_zkpys_share_of_the_null_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    bench = module_of(ROOT / "scripts" / "bench")
+
+    def cell(rate: float) -> dict[str, float]:
+        return {"rate": rate, "p50_us": 80.0, "p99_us": 1500.0}
+
+    cells = {"apache": [cell(7000)], "zkpy": [cell(9000), cell(12_000), cell(11_000)], "null": [cell(16_000)]}
+    header, rows = bench.shape_rows({"shapes": {"get 1x1": cells}}, ["apache", "zkpy", "null"])
+    assert dict(zip(header, rows[0], strict=True)) == {
+        "shape": "get 1x1", "apache ops/s": "7,000", "zkpy ops/s": "11,000", "zkpy/apache": "1.57",
+        "apache p50/p99 ms": "0.080 / 1.50", "zkpy p50/p99 ms": "0.080 / 1.50", "null ops/s": "16,000",
+        "zkpy/null": "0.69",
+    }  # fmt: skip
+    lines = list(bench.table(header, rows, markdown=True))
+    assert lines[0].endswith(" null ops/s | zkpy/null |")
+    assert lines[2].endswith("     16,000 |      0.69 |")
+    alone = bench.shape_rows({"shapes": {"get 1x1": {"zkpy": cells["zkpy"]}}}, ["zkpy"])
+    assert alone == (["shape", "zkpy ops/s", "zkpy p50/p99 ms"], [["get 1x1", "11,000", "0.080 / 1.50"]])
+
+
+@pytest.mark.slow
+def test_no_server_that_is_measured_outlives_a_script_that_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import argparse, pathlib, sys, time; import bench_servers as b\n"
+        "options = argparse.Namespace(members=1, python=sys.executable)\n"
+        "server = b.Server('zkpy', pathlib.Path(sys.argv[1]), options)\n"
+        "server.start(); print(server.processes[0].pid, flush=True); time.sleep(60)"
+    )
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT}"}
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, env=environ) as script:
+        assert script.stdout is not None
+        server = Path("/proc", script.stdout.readline().decode().strip(), "stat")
+        assert server.exists()
+        script.kill()
+    deadline = time.monotonic() + 30
+    while server.exists() and " Z " not in server.read_text():
+        assert time.monotonic() < deadline, "the server lives on"
+        time.sleep(0.02)
 
 
 # --- failover --------------------------------------------------------------------------------------------------------

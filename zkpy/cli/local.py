@@ -5,18 +5,18 @@ SIGTERM, SIGINT ─→ all of them        a member that ends by itself ─→ al
 SIGKILL ─→ the kernel tells all of them
 """
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
+
+from zkpy.cli.tied import tied_to_this_process
 
 #: How long the members may take until all of them serve.
 START_S: Final = 60.0
@@ -28,8 +28,6 @@ STEP_S: Final = 0.05
 QUORUM_OFFSET: Final = 100
 ELECTION_OFFSET: Final = 200
 TICK_MS: Final = 500
-#: prctl: the signal to get when the parent ends.
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Stopped(Exception):
@@ -53,7 +51,10 @@ def run_ensemble(count: int, port: int, host: str, data_dir: Path, log_level: st
             command = [sys.executable, "-m", "zkpy", "serve", str(path), *logging]
             members.append(
                 subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=_tied_to_this_process()
+                    command,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                    preexec_fn=tied_to_this_process(signal.SIGTERM),
                 )
             )
         ports = range(port, port + count)
@@ -83,22 +84,6 @@ def run_ensemble(count: int, port: int, host: str, data_dir: Path, log_level: st
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         _stop(members)
-
-
-def _tied_to_this_process() -> Callable[[], None]:
-    """What a child has to do before anything else, so that it stops when this process is gone, however it went.
-
-    The kernel means the thread that has started the child; this process has but one.
-    """
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)  # it went before the kernel knew
-
-    return tie
 
 
 def _stop(members: list[subprocess.Popen[bytes]]) -> None:
