@@ -368,6 +368,16 @@ class Terminal:
             assert select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))[0], self.seen
             self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
 
+    def interrupt(self) -> None:
+        """SIGINT, once it waits for a key. Python's readline looks for signals only if one ends that waiting: one that
+        comes while the last key is still echoed is not noticed before the next."""
+        thread = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat")
+        deadline = time.monotonic() + PATIENCE_S
+        while thread.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline, "it never waits for a key"
+            time.sleep(0.001)
+        self.process.send_signal(signal.SIGINT)
+
     def end(self) -> int:
         os.write(self.master, b"\x04")
         status = self.process.wait(PATIENCE_S)
@@ -394,7 +404,7 @@ def test_a_terminal_completes_remembers_and_shows_events_before_a_new_prompt(
     first.wait_for(f"[zk: {hosts}(CONNECTED) 3] ", first.seen.index("NodeDataChanged"))
     first.type("half a line", "half a line")
     at = len(first.seen)
-    first.process.send_signal(signal.SIGINT)
+    first.interrupt()
     first.wait_for(f"[zk: {hosts}(CONNECTED) 3] ", at)
     assert first.end() == 0
     kept = tmp_path / ".local" / "state" / "zkpy" / "shell_history"
