@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -49,6 +49,30 @@ def _stands(thread: Path) -> bool:
         return (thread / "stat").read_text().rpartition(")")[2].split()[0] in ("T", "Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+class Waiting:
+    """How long threads of these processes are ready to run from now on and have no processor, all together.
+
+    What is too late by no more than that is the machine's doing, which has other work. 0 where Linux does not count it.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self._before = self._read(pids)
+
+    def seconds(self, *born: int) -> float:
+        """Until now, with those processes that were born since."""
+        found = self._read((*self._pids, *born))
+        return sum(now_ns - self._before.get(thread, 0) for thread, now_ns in found.items()) / 1e9
+
+    def _read(self, pids: tuple[int, ...]) -> dict[Path, int]:
+        found: dict[Path, int] = {}
+        for pid in pids:
+            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):  # it has ended
+                    found[thread] = int(thread.read_text().split()[1])
+        return found
 
 
 class StartError(Exception):

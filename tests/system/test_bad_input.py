@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.clients import LENGTH, REPLY, Client, Probe, connected
+from tests.system.clients import LENGTH, REPLY, TIMEOUT_S, Client, Probe, connected
 from tests.system.malformed import ANSWERED, CASES, CLOSED, FRESH, REFUSED, WAITS, WORD, Case
 from tests.system.processes import ServerProcess
 from zkpy.proto import opcodes
@@ -112,7 +112,7 @@ def test_the_server_takes_no_harm_from(case: Case, bench: Bench) -> None:
     bench.worst_ms[case.name] = worst_ms
 
     # A line is written before the socket is closed or soon after: give it a moment, then it must be the only one.
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + TIMEOUT_S
     while case.outcome == CLOSED and time.monotonic() < deadline:
         if all(f"client={address} " in server.log() for address in addresses):
             break
@@ -134,7 +134,7 @@ def test_all_that_leaves_no_memory_behind(bench: Bench) -> None:
             if len(name) > 1000:
                 assert client.call(opcodes.DELETE, DeleteRequest(f"/{name}", -1)).err == 0
         assert client.set("/bad").err == 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + TIMEOUT_S
     while server.rss_mb() > bench.rss_mb + RSS_SLACK_MB and time.monotonic() < deadline:
         time.sleep(0.2)
     late = sorted(bench.worst_ms.items(), key=lambda item: -item[1])[:3]

