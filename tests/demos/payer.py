@@ -20,7 +20,7 @@ from zkpy.recipes import Election, SqlFence, StaleSequencer
 from zkpy.recipes.lease import now_s
 
 PATH = "/payments/leader"
-TIMEOUT_S = 2.0
+TIMEOUT_S = 1.0
 #: What a payment takes, and how often who does not lead looks whether it does.
 WORK_S = 0.02
 LOOK_S = 0.01
