@@ -9,11 +9,9 @@ A failure inside the `with` carries the end of each member's log.
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,7 +20,7 @@ from types import TracebackType
 from compat_tests.datadirs.client import Client
 from compat_tests.datadirs.served import word
 from compat_tests.differential.pools import SUPER_DIGEST
-from compat_tests.peers import LOGBACK, Server
+from compat_tests.peers import LOGBACK, Server, pick_ports
 
 #: Quick ticks, and limits wide enough for a machine that has other things to do. Small logs: they start at once.
 CONFIG = {
@@ -67,22 +65,6 @@ def _is_stopped(thread: Path) -> bool:
         return (thread / "stat").read_text().rpartition(")")[2].split()[0] in ("T", "Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def pick_ports(count: int) -> list[int]:
-    """Free ports below those from which connections go out: a member that is down must find its own free again."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 class Member(Server):
@@ -141,12 +123,6 @@ class Member(Server):
         except OSError:
             return ""
         return found[1] if found is not None else ""
-
-    def is_looking(self) -> bool:
-        """Does it listen to other members who look for a leader?"""
-        host, _, port = self.config[f"server.{self.sid}"].split(":")[:3]
-        with socket.socket() as sock:
-            return sock.connect_ex((host, int(port))) == 0
 
     def client(self) -> Client:
         """A client of this member alone."""
