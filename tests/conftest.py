@@ -1,8 +1,17 @@
 """Options of the test run."""
 
+import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Hypothesis would fail what takes long on a machine that does something else as well. Where no failure may depend on
+# chance its examples are always the same ones; on everybody's own machine they are new ones each time.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
