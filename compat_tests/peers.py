@@ -8,7 +8,6 @@ Both read a zoo.cfg made from DEFAULTS and the test's `config`; system propertie
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -20,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,10 +52,6 @@ PEERS = {
     "curator": "curator-",
     "kazoo": "kazoo-",
 }
-#: Where servers listen; kazoo's harness has those below for itself.
-PORTS = range(12_000, 32_000)
-_PICKED: set[int] = set()
-
 #: Kinds of server: Apache's, the same of 3.8, and ours.
 KINDS = ("apache", "apache38", "zkpy")
 
@@ -86,31 +83,6 @@ def require(*names: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
-
-
-def pick_ports(count: int) -> list[int]:
-    """So many free ports, each given to nobody else in this process.
-
-    They are below those from which connections go out: who starts later, or again, must find his own free.
-    """
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.choice(PORTS)
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _PICKED:
-            _PICKED.add(port)
-            ports.append(port)
-    return ports
-
-
-def free_port() -> int:
-    """One of `pick_ports`."""
-    return pick_ports(1)[0]
 
 
 def classpath(name: str) -> str:
@@ -168,7 +140,7 @@ class Server:
         assert kind in KINDS
         self.kind = kind
         self.host = "127.0.0.1"
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
         self.data_dir = Path(data_dir)
         self.config = {**DEFAULTS, **(config or {})}
         self.jvm_flags = jvm_flags

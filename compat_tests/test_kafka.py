@@ -26,7 +26,8 @@ from kazoo.protocol.states import ZnodeStat
 
 from compat_tests.ensembles.alike import check_alike
 from compat_tests.ensembles.ensemble import Ensemble
-from compat_tests.peers import JAVA_FLAGS, Server, classpath, free_port, require, server
+from compat_tests.peers import JAVA_FLAGS, Server, classpath, require, server
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,7 @@ class Broker:
     """One Kafka broker over one log directory; a context manager that starts and stops it."""
 
     def __init__(self, zookeeper: str, directory: Path) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.directory = directory
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir()

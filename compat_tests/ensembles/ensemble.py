@@ -20,7 +20,8 @@ from types import TracebackType
 from compat_tests.datadirs.client import Client
 from compat_tests.datadirs.served import word
 from compat_tests.differential.pools import SUPER_DIGEST
-from compat_tests.peers import LOGBACK, Server, pick_ports
+from compat_tests.peers import LOGBACK, Server
+from tests.ports import free_ports
 
 #: Quick ticks, and limits wide enough for a machine that has other things to do. Small logs: they start at once.
 CONFIG = {
@@ -153,7 +154,7 @@ class Ensemble:
     ) -> None:
         """`kinds`: sid → one of peers.KINDS; `flags`: -D options for all."""
         self.observers = frozenset(observers)
-        ports = iter(pick_ports(3 * len(kinds)))
+        ports = iter(free_ports(3 * len(kinds)))
         lines = {
             f"server.{sid}": f"127.0.0.1:{next(ports)}:{next(ports)}{':observer' * (sid in self.observers)}"
             for sid in kinds

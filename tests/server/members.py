@@ -4,13 +4,13 @@ apply txns and make new ones. Each runs its turns as the driver does, with its d
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from tests.ports import free_ports
 from zkpy.proto import opcodes
 from zkpy.proto.notification import LEADING, LOOKING
 from zkpy.proto.records import ACL, CreateTxn, Id, TxnHeader
@@ -28,15 +28,6 @@ from zkpy.zab.settings import Settings
 
 TICK_MS = 200
 OPEN = [ACL(31, Id("world", "anyone"))]
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
 
 
 class Plan:

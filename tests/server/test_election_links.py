@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.server.members import free_ports
+from tests.ports import free_ports
 from zkpy.proto.notification import ANONYMOUS, MESSAGE_LIMIT, InitialMessage
 from zkpy.server import election_links
 from zkpy.server.election_links import ElectionLinks, ElectionOptions

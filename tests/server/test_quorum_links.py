@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 import trio
 
-from tests.server.members import Inlet, free_ports
+from tests.ports import free_ports
+from tests.server.members import Inlet
 from tests.storage.histories import History, dump
 from zkpy.proto import packets
 from zkpy.proto.packets import encode

@@ -1,6 +1,5 @@
 """An ensemble of real processes on this machine: started together or one by one, killed, and started again."""
 
-import random
 import socket
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from tests.ports import free_ports
 from tests.system.clients import TIMEOUT_S, Client
 from tests.system.networks import Network
 from tests.system.processes import ServerProcess
@@ -17,23 +17,6 @@ T = TypeVar("T")
 
 #: How long an ensemble may take to agree; elections take a second where nothing else runs.
 AGREE_S = 60.0
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on, below those from which connections go out.
-
-    A member that is started again must find its ports free.
-    """
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(12_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def until(what: Callable[[], T], timeout_s: float = AGREE_S) -> T:

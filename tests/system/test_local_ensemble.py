@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ports
 from tests.system.clients import Client
 from tests.system.ensembles import until
 from tests.system.processes import ROOT, START_TIMEOUT_S
@@ -67,16 +68,8 @@ def base_port() -> int:
     dice = random.Random()
     while True:
         port = dice.randrange(10_000, lowest - 300)
-        if all(may_listen(port + offset + n) for offset in (0, 100, 200) for n in range(3)):
+        if all(ports.is_free(port + offset + n) for offset in (0, 100, 200) for n in range(3)):
             return port
-
-
-def may_listen(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.slow
