@@ -104,10 +104,13 @@ def await_gone(client: Client, *paths: str) -> None:
 
 def _leave_session(server: Server, path: str, **options: Any) -> OpenSession:
     client = Client(server, **options)
-    client.do("create", path=path, data=b"mine", flags=EPHEMERAL)
-    second: str = client.do("create2", path=f"{path}-", flags=EPHEMERAL_SEQUENCE)["path"]
+    # Both at once: a short session may end before a second request is sent.
+    first, second = client.do_all(
+        ("create", {"path": path, "data": b"mine", "flags": EPHEMERAL}),
+        ("create2", {"path": f"{path}-", "flags": EPHEMERAL_SEQUENCE}),
+    )
     client.leave()
-    return OpenSession(client.session, client.password, frozenset((path, second)))
+    return OpenSession(client.session, client.password, frozenset((first["path"], second["path"])))
 
 
 def _write_nodes(client: Client, root: str) -> None:

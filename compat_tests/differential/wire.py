@@ -14,8 +14,9 @@ from typing import Any
 NOTIFICATION_XID = -1
 PING_XID = -2
 
-# A reply that takes longer than this is taken as "no reply". Far above any fsync, far below a session timeout.
-REPLY_TIMEOUT_S = 4.0
+# A reply that takes longer than this is taken as "no reply". Far above any fsync on a machine that does other things as
+# well, and below the timeout of every session.
+REPLY_TIMEOUT_S = 15.0
 
 ID = (("scheme", "ustring"), ("id", "ustring"))
 ACL = (("perms", "int"), ("id", ID))
