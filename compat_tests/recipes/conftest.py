@@ -6,6 +6,7 @@ import pytest
 
 from compat_tests.peers import Server, require
 from tests.recipes.fixtures import client, connect, path, proxy
+from tests.recipes.proxy import Proxy
 
 __all__ = ["client", "connect", "path", "proxy"]
 
@@ -20,17 +21,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def port(server: Server) -> int:
-    """Where it listens."""
-    return server.port
+def gate(server: Server) -> Iterator[Proxy]:
+    """A way to the server that is shut while it starts: to one that knocks then, Apache's may say nothing for long."""
+    with Proxy(server.port) as link:
+        yield link
 
 
 @pytest.fixture
-def restart(server: Server) -> Callable[[], None]:
+def port(request: pytest.FixtureRequest, server: Server) -> int:
+    """Where clients find it."""
+    if "restart" not in request.fixturenames:
+        return server.port
+    link: Proxy = request.getfixturevalue("gate")
+    return link.port
+
+
+@pytest.fixture
+def restart(server: Server, gate: Proxy) -> Callable[[], None]:
     """Kills the server and starts it again."""
 
     def again() -> None:
+        gate.cut()
         server.kill()
         server.start()
+        gate.mend()
 
     return again
