@@ -1,205 +1,31 @@
-"""kazoo's own tests, run by kazoo's harness against three members of Apache's, three of zkpy's, and zkpy alone.
-
-What passes on Apache's ensemble passes on ours; and on the server that is alone all but NEED_OTHERS.
-The runs go side by side, each in a process group of its own; most of their time is kazoo's own sleeps. `kazoo_plugin`
-starts the servers. The tests that need what zkpy does not have yet are in EXCLUDED. Apache's server alone would tell
-nothing that its ensemble does not.
-"""
+"""kazoo's own tests, which `kazoo_suite` runs: those that pass on Apache's ensemble pass on ours, and all of them but
+NEED_OTHERS on a server that is alone."""
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import signal
-import socket
 import subprocess
-import time
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from compat_tests import peers
+from compat_tests.kazoo_suite import EXCLUDED, NEED_OTHERS, RUN_TIMEOUT_S, Run, Suite, read_outcomes, reported_name
 
-_TLS = "TLS: zkpy has no secureClientPort yet"
-_SASL = "SASL: zkpy has no SASL authentication yet"
-_RECONFIG = "reconfiguration: adds and removes members of an ensemble"
-#: Tests left out of both runs, each by its own name, and why.
-EXCLUDED = {
-    "kazoo/tests/test_client.py::TestSSLClient::test_create": _TLS,
-    "kazoo/tests/test_sasl.py::TestLegacySASLDigestAuthentication::test_connect_sasl_auth": _SASL,
-    "kazoo/tests/test_sasl.py::TestLegacySASLDigestAuthentication::test_invalid_sasl_auth": _SASL,
-    "kazoo/tests/test_sasl.py::TestSASLDigestAuthentication::test_connect_sasl_auth": _SASL,
-    "kazoo/tests/test_sasl.py::TestSASLDigestAuthentication::test_invalid_sasl_auth": _SASL,
-    "kazoo/tests/test_sasl.py::TestSASLGSSAPIAuthentication::test_connect_gssapi_auth": _SASL,
-    "kazoo/tests/test_sasl.py::TestSASLGSSAPIAuthentication::test_invalid_gssapi_auth": _SASL,
-    "kazoo/tests/test_client.py::TestReconfig::test_add_remove_observer": _RECONFIG,
-    "kazoo/tests/test_client.py::TestReconfig::test_bad_input": _RECONFIG,
-    "kazoo/tests/test_client.py::TestReconfig::test_no_super_auth": _RECONFIG,
-}
 #: Why kazoo itself may skip a test: it is about a way to wait that is not installed beside it.
 SKIPPED = frozenset(("gevent not available.", "eventlet handler not available."))
-#: What `kazoo_plugin` reads: it cannot be imported here, where kazoo may be another one.
-COMMAND = "SERVER_COMMAND"
-PROPERTIES = "{properties}"
-
-#: Tests that stop a member and need others: left out where there are none.
-NEED_OTHERS = (
-    "kazoo/tests/test_client.py::TestClient::test_update_host_list",
-    "kazoo/tests/test_connection.py::TestReadOnlyMode::test_read_only",
-)
-
 #: Fewer passing tests than this, and it is the harness that is broken. With kazoo 2.11 309 pass on three members.
 FLOOR = 300
-
-#: What runs: the kind of server, and how many members.
-RUNS = {"apache": ("apache", 3), "zkpy": ("zkpy", 3), "zkpy alone": ("zkpy", 1)}
-
-TEST_TIMEOUT_S = 120
-RUN_TIMEOUT_S = 600.0
 
 # The first test that asks for the runs waits for them.
 pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S + 60)
 
 
-@dataclass
-class Run:
-    """What became of each test on one server: "passed", "failed" or "skipped"."""
-
-    outcomes: dict[str, str]
-    skip_reasons: set[str]
-    seconds: float
-    output: Path
-
-    def named(self, outcome: str) -> set[str]:
-        """The tests with this outcome."""
-        return {test for test, became in self.outcomes.items() if became == outcome}
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{len(self.named(outcome))} {outcome}" for outcome in ("passed", "failed", "skipped"))
-        return f"{counts} in {self.seconds:.0f} s"
-
-
-def reported_name(test: str) -> str:
-    """The name in a JUnit report of a test that pytest knows as `test`."""
-    module, *names = test.split("::")
-    return "::".join([".".join([module.removesuffix(".py").replace("/", "."), *names[:-1]]), names[-1]])
-
-
-def read_skip_reasons(junit: Path) -> set[str]:
-    """Why tests were skipped, according to a JUnit report."""
-    return {skipped.get("message", "") for skipped in ET.parse(junit).getroot().iter("skipped")}
-
-
-def read_outcomes(junit: Path) -> dict[str, str]:
-    """The outcome of each test in a JUnit report; a test that also failed in its teardown has failed."""
-    outcomes: dict[str, str] = {}
-    for case in ET.parse(junit).getroot().iter("testcase"):
-        test = f"{case.get('classname')}::{case.get('name')}"
-        children = {child.tag for child in case}
-        outcome = "failed" if children & {"failure", "error"} else "skipped" if "skipped" in children else "passed"
-        if outcomes.get(test) != "failed":
-            outcomes[test] = outcome
-    return outcomes
-
-
-class Suite:
-    """kazoo's tests in a subprocess, against so many servers of a kind."""
-
-    def __init__(self, kind: str, members: int, directory: Path) -> None:
-        kazoo = peers.find_peer("kazoo")
-        assert kazoo is not None
-        directory.mkdir()
-        if kind == "apache":
-            command = peers.apache_server_command(directory, [PROPERTIES])
-        else:
-            command = peers.zkpy_server_command()
-        self.junit = directory / "junit.xml"
-        self.output = directory / "output.txt"
-        self.began = time.monotonic()
-        left_out = [*EXCLUDED, *(NEED_OTHERS if members == 1 else ())]
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    str(kazoo / "venv" / "bin" / "python"), "-m", "pytest", "-p", "compat_tests.kazoo_plugin",
-                    # found beside this checkout once that is installed, and of no use there
-                    "-p", "no:zkpy.testing.plugin",
-                    # kazoo's settings print every line of its log
-                    "-o", "addopts=", "-o", "log_cli=false", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
-                    f"--timeout={TEST_TIMEOUT_S}", f"--junitxml={self.junit}",
-                    *(word for test in left_out for word in ("--deselect", test)),
-                    "kazoo/tests",
-                ],
-                cwd=kazoo, env=environment(command, members, directory), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            )  # fmt: skip
-
-    def finish(self) -> Run:
-        """Wait for it, at most until RUN_TIMEOUT_S after its start."""
-        self.process.wait(max(1.0, self.began + RUN_TIMEOUT_S - time.monotonic()))
-        if not self.junit.exists():
-            raise RuntimeError(f"kazoo's tests did not run:\n{self.output.read_text()[-3000:]}")
-        seconds = sum(float(suite.get("time", 0)) for suite in ET.parse(self.junit).getroot().iter("testsuite"))
-        return Run(read_outcomes(self.junit), read_skip_reasons(self.junit), seconds, self.output)
-
-    def kill(self) -> None:
-        """End it, and a server it may have left behind."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def pick_offset(members: int) -> int:
-    """Where kazoo's harness counts its ports from, ten for each member: all free, and below those of outgoing
-    connections."""
-    while True:
-        offset = random.randrange(12_000, 32_000, 10)
-        if all(is_free(offset + 10 * member + port) for member in range(members) for port in range(3)):
-            return offset
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def environment(command: list[str], members: int, directory: Path) -> dict[str, str]:
-    """What kazoo's harness and the plugin want to know. With CI set the test of the server's version runs too."""
-    return {
-        **os.environ,
-        COMMAND: json.dumps(command),
-        "PYTHONPATH": str(peers.ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": str(directory),
-        "CI": "1",
-        "ZOOKEEPER_VERSION": "3.9.5",
-        "ZOOKEEPER_CLUSTER_SIZE": str(members),
-        "ZOOKEEPER_PORT_OFFSET": str(pick_offset(members)),
-    }
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+def runs(kazoo_suites: dict[str, Suite]) -> dict[str, Run]:
     """All runs, finished."""
     peers.require("apache", "kazoo")
-    directory = tmp_path_factory.mktemp("kazoo")
-    suites: dict[str, Suite] = {}
-    try:
-        for name, (kind, members) in RUNS.items():
-            suites[name] = Suite(kind, members, directory / name.replace(" ", "-"))
-        yield {name: suite.finish() for name, suite in suites.items()}
-    finally:
-        for suite in suites.values():
-            suite.kill()
+    return {name: suite.finish() for name, suite in kazoo_suites.items()}
 
 
 def collected(*arguments: str) -> list[str]:
