@@ -151,6 +151,25 @@ def test_a_digest_older_than_the_name_is_not_believed(tmp_path: Path) -> None:
     assert load_snapshot(1 << 32, later, DataTree()).digest is None
 
 
+def test_a_snapshot_is_read_in_blocks_of_whatever_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = history_of(6, 60)
+    path = write_snapshot(tmp_path, history.tree)
+    data = path.read_bytes()
+    broken = tmp_path / "broken"
+    broken.write_bytes(data.replace(b"\0\0\0\x10/zookeeper/quota", b"\x80\0\0\x10/zookeeper/quota"))
+    complaints = set()
+    for block in (1 << 20, 4096, 100, 17, 16):
+        monkeypatch.setattr(snapshots, "_BLOCK", block)
+        tree = DataTree(extended_types=True)
+        assert load_snapshot(history.zxid, path, tree).digest == (history.zxid, history.tree.digest)
+        assert dump(tree) == dump(history.tree)
+        with pytest.raises(DamagedSnapshot) as caught:
+            load_snapshot(history.zxid, broken, DataTree(extended_types=True))
+        complaints.add(str(caught.value))
+    at = data.index(b"\0\0\0\x10/zookeeper/quota")
+    assert complaints == {f"{broken}: snapshot.path at byte {at}: length {0x10 - (1 << 31)}"}
+
+
 # --- damage --------------------------------------------------------------------------------------------------------
 
 

@@ -338,7 +338,7 @@ def _quota_gauges(keeper: "Keeper") -> list[tuple[str, str]]:
         if node is None:
             continue
         if node.children:
-            todo += [f"{path}/{name}" for name in node.children]
+            todo += node.children
             continue
         namespace, name = namespace_of(path[len(quota.ROOT) :]), name_of(path)
         if node.data is None or name not in quota.NAMES:

@@ -339,11 +339,13 @@ class Reads:
         if not children:
             self.namespaces.add_read(path, 0)
             return _INT.pack(0)
-        parts = [_INT.pack(len(children))]
-        for name in children:
-            encoded = name.encode()
-            parts += (_INT.pack(len(encoded)), encoded)
-        self.namespaces.add_read(path, sum(map(len, children)))
+        cut = len(path) + 1 if path != "/" else 1
+        pack = _INT.pack
+        parts = [pack(len(children))]
+        for child in children:
+            encoded = child[cut:].encode()
+            parts += (pack(len(encoded)), encoded)
+        self.namespaces.add_read(path, sum(map(len, children)) - cut * len(children))
         return b"".join(parts)
 
     # --- what was read -----------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from zkpy.storage.files import list_files
 from zkpy.storage.snapshots import UNFINISHED, find_snapshots, load_snapshot
 from zkpy.storage.txnlog import read_from, read_log
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.txns import decode_txn
+from zkpy.tree.prepared import PreparedCreate, PreparedSet
+from zkpy.tree.txns import TXN_HEADER, decode_txn
+from zkpy.tree.usual import prepare_usual
 
 #: The file that says that an empty database is meant (zookeeper.db.autocreate).
 INITIALIZE: Final = "initialize"
@@ -150,11 +152,17 @@ def _replay(
         _compare(tree, digest[1], "the snapshot", found)
     last = tree.last_zxid
     repeated = 0
+    tree.tracks_changes = False  # nobody watches yet
     for zxid, path, offset, entry in read_from(log_dir, last + 1, limit):
-        try:
-            header, txn, after = decode_txn(entry)
-        except JuteError as error:
-            raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be read: {error}") from error
+        if is_known:
+            tree.is_fuzzy = zxid < fuzzy_until
+        client_id, _, _, time_ms, type_ = TXN_HEADER.unpack_from(entry)
+        usual = prepare_usual(tree, entry, client_id, zxid, time_ms, type_)
+        if usual is None:
+            try:
+                header, txn, after = decode_txn(entry)
+            except JuteError as error:
+                raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be read: {error}") from error
         if zxid > last + 1 and epoch_of(zxid) == epoch_of(last):
             if found.replayed:
                 raise DamagedLog(path, offset, f"txn {zxid:#x} follows {last:#x}: the txns between them are missing")
@@ -167,12 +175,17 @@ def _replay(
                     f"{path}, offset {offset}: txn {zxid:#x} comes after {last:#x}; applied all the same"
                 )
             repeated += 1
-        if is_known:
-            tree.is_fuzzy = zxid < fuzzy_until
-        try:
-            tree.apply(header, txn)
-        except ValueError as error:  # JuteError is one
-            raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be applied: {error}") from error
+        if usual is None:
+            try:
+                tree.apply(header, txn)
+            except ValueError as error:  # JuteError is one
+                raise DamagedLog(path, offset, f"txn {zxid:#x} cannot be applied: {error}") from error
+        else:
+            prepared, digest_then, after = usual
+            if type(prepared) is PreparedCreate:
+                tree.add(prepared, digest_then)
+            elif type(prepared) is PreparedSet:
+                tree.put(prepared, digest_then)
         found.replayed += 1
         if digest is not None and zxid == digest[0]:
             _compare(tree, digest[1], "the snapshot", found)
@@ -183,9 +196,8 @@ def _replay(
                 _compare(tree, after, f"txn {zxid:#x}", found)
         last = max(last, zxid)
         if not found.replayed % PROGRESS_STEP:
-            tree.take_changes()
             progress(found.replayed)
-    tree.take_changes()
+    tree.tracks_changes = True
     if digest is not None and last < digest[0]:
         found.notes.append(
             f"{log_dir}: the logs end with txn {last:#x}, but the snapshot was completed at {digest[0]:#x}: some of"

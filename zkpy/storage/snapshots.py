@@ -14,6 +14,7 @@ renamed: a snapshot is whole or not there. Sources: FileSnap, SnapStream.
 
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final
@@ -21,12 +22,13 @@ from zlib import adler32
 
 import attrs
 
+from jute import JuteError
 from zkpy.storage import snappy
 from zkpy.storage.errors import DamagedSnapshot
 from zkpy.storage.files import list_files, sync_directory
 from zkpy.tree.datatree import DataTree
 from zkpy.tree.digest import MASK, VERSION, signed
-from zkpy.tree.image import END, ImageWriter, load_image
+from zkpy.tree.image import END, ImageLoader, ImageWriter
 
 MAGIC: Final = 0x5A4B534E
 _HEADER: Final = Struct(">iiq")
@@ -35,6 +37,8 @@ _DIGEST: Final = Struct(">qiq")
 _SEAL_SIZE: Final = 13
 #: How much of a compressed snapshot may be plain bytes; more is not believed.
 _PLAIN_LIMIT: Final = 1 << 36
+#: How much is read at once.
+_BLOCK: Final = 1 << 20
 #: The quickest: snapshots are taken while clients are served.
 GZ_LEVEL: Final = 1
 #: What begins the name of a snapshot that is being written.
@@ -193,13 +197,20 @@ def find_snapshots(directory: Path, limit: int = 100) -> list[tuple[int, Path]]:
 def load_snapshot(zxid: int, path: Path, tree: DataTree) -> Loaded:
     """Load a snapshot onto `tree`, replacing what it holds, and check every seal. Raises DamagedSnapshot."""
     try:
-        # Read rather than mapped: an unreadable sector is then an error with a text, not a signal.
-        data = path.read_bytes()
-        if path.suffix in (".gz", ".snappy"):
-            data = _decompress(path, data)
-        return _load(zxid, path, memoryview(data), tree)
+        return _load(zxid, path, _blocks(path), tree)
     except (OSError, ValueError) as error:  # JuteError is a ValueError
         raise DamagedSnapshot(path, str(error)) from error
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The plain bytes, in blocks: a large snapshot does not take its size in memory beside the tree."""
+    if path.suffix in (".gz", ".snappy"):
+        yield _decompress(path, path.read_bytes())
+        return
+    # Read rather than mapped: an unreadable sector is then an error with a text, not a signal.
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def _decompress(path: Path, data: bytes) -> bytes:
@@ -215,41 +226,67 @@ def _decompress(path: Path, data: bytes) -> bytes:
     return plain
 
 
-def _load(zxid: int, path: Path, view: memoryview, tree: DataTree) -> Loaded:
-    if len(view) < _HEADER.size:
+def _load(zxid: int, path: Path, blocks: Iterator[bytes], tree: DataTree) -> Loaded:
+    buf = next(blocks, b"")
+    if len(buf) < _HEADER.size:
         raise DamagedSnapshot(path, "the header is cut short")
-    magic, _, _ = _HEADER.unpack_from(view)
+    magic, _, _ = _HEADER.unpack_from(buf)
     if magic != MAGIC:
         raise DamagedSnapshot(path, f"not a snapshot: it begins with {magic & 0xFFFFFFFF:08x}")
-    at = load_image(tree, view, _HEADER.size)
-    adler = adler32(view[:at])
-    adler, at = _check_seal(path, view, at, adler)
-    # The sections behind the first seal have no tags: which are there follows from how much is left.
-    left = len(view) - at
-    digest = None
-    if left in (_DIGEST.size + _SEAL_SIZE, _DIGEST.size + _SEAL_SIZE + _LONG.size + _SEAL_SIZE):
-        digest_zxid, version, value = _DIGEST.unpack_from(view, at)
-        # Zero stands for none; one older than the name belongs to no state that replay passes through.
-        if version == VERSION and digest_zxid > 0 and digest_zxid >= zxid:
-            digest = (digest_zxid, value & MASK)
-        adler = adler32(view[at : at + _DIGEST.size], adler)
-        adler, at = _check_seal(path, view, at + _DIGEST.size, adler)
-    if len(view) - at == _LONG.size + _SEAL_SIZE:
-        adler = adler32(view[at : at + _LONG.size], adler)
-        _check_seal(path, view, at + _LONG.size, adler)
-    elif at != len(view):
-        raise DamagedSnapshot(path, f"offset {at}: {len(view) - at} bytes behind the image are no section of it")
+    loader = ImageLoader(tree)
+    # where `buf` begins in the stream
+    base = 0
+    at = _HEADER.size
+    adler = adler32(buf[:at])
+    while True:
+        start = at
+        try:
+            at = loader.feed(buf, at)
+        except JuteError as error:
+            raise JuteError(error.field, base + error.at, error.reason) from error
+        adler = adler32(memoryview(buf)[start:at], adler)
+        if loader.is_done:
+            break
+        block = next(blocks, b"")
+        if not block:
+            raise JuteError("snapshot", base + at, f"cut short: only {len(buf) - at} bytes are left")
+        buf = buf[at:] + block
+        base += at
+        at = 0
+    rest = buf[at:] + b"".join(blocks)
+    digest = _read_sections(zxid, path, memoryview(rest), base + at, adler)
     tree.finish_load()
     tree.last_zxid = zxid
     return Loaded(zxid, digest)
 
 
-def _check_seal(path: Path, view: memoryview, at: int, adler: int) -> tuple[int, int]:
+def _read_sections(zxid: int, path: Path, rest: memoryview, base: int, adler: int) -> tuple[int, int] | None:
+    """Check all that stands behind the image, `base` bytes into the stream; the (zxid, digest) there, if any."""
+    adler, at = _check_seal(path, rest, 0, base, adler)
+    # The sections behind the first seal have no tags: which are there follows from how much is left.
+    left = len(rest) - at
+    digest = None
+    if left in (_DIGEST.size + _SEAL_SIZE, _DIGEST.size + _SEAL_SIZE + _LONG.size + _SEAL_SIZE):
+        digest_zxid, version, value = _DIGEST.unpack_from(rest, at)
+        # Zero stands for none; one older than the name belongs to no state that replay passes through.
+        if version == VERSION and digest_zxid > 0 and digest_zxid >= zxid:
+            digest = (digest_zxid, value & MASK)
+        adler = adler32(rest[at : at + _DIGEST.size], adler)
+        adler, at = _check_seal(path, rest, at + _DIGEST.size, base, adler)
+    if len(rest) - at == _LONG.size + _SEAL_SIZE:
+        adler = adler32(rest[at : at + _LONG.size], adler)
+        _check_seal(path, rest, at + _LONG.size, base, adler)
+    elif at != len(rest):
+        raise DamagedSnapshot(path, f"offset {base + at}: {len(rest) - at} bytes behind the image are no section of it")
+    return digest
+
+
+def _check_seal(path: Path, rest: memoryview, at: int, base: int, adler: int) -> tuple[int, int]:
     """Compare the seal at `at` with the checksum so far; the checksum and the offset behind it."""
     end = at + _SEAL_SIZE
-    if end > len(view):
-        raise DamagedSnapshot(path, f"offset {at}: the seal is cut short")
-    (stored,) = _LONG.unpack_from(view, at)
-    if stored != adler or bytes(view[at + 8 : end]) != END:
-        raise DamagedSnapshot(path, f"offset {at}: the checksum is wrong")
-    return adler32(view[at:end], adler), end
+    if end > len(rest):
+        raise DamagedSnapshot(path, f"offset {base + at}: the seal is cut short")
+    (stored,) = _LONG.unpack_from(rest, at)
+    if stored != adler or bytes(rest[at + 8 : end]) != END:
+        raise DamagedSnapshot(path, f"offset {base + at}: the checksum is wrong")
+    return adler32(rest[at:end], adler), end

@@ -77,6 +77,8 @@ class DataTree:
         self.containers: dict[str, None] = {}
         self.ttls: dict[str, None] = {}
         self.quotas = quota.QuotaPaths()
+        # While an image is loaded: [nodes, bytes] beneath each path with a quota that has come ahead of its path.
+        self._tallies: dict[str, list[int]] = {}
         self.last_zxid = 0
         # Sum of the node digests, mod 2^64 (see zkpy.tree.digest).
         self.digest = 0
@@ -188,9 +190,9 @@ class DataTree:
         parent.digest = txn.parent_digest
         parent.reply = None
         if parent.children is None:
-            parent.children = {txn.name: None}
+            parent.children = {path: None}
         else:
-            parent.children[txn.name] = None
+            parent.children[path] = None
         self.nodes[path] = node
         size = len(node.data) if node.data else 0
         self.data_size += len(path) + size
@@ -233,6 +235,7 @@ class DataTree:
         self.containers.clear()
         self.ttls.clear()
         self.quotas = quota.QuotaPaths()
+        self._tallies.clear()
         self.digest_log.clear()
         self.changes = []
         self.last_zxid = self.digest = self.data_size = 0
@@ -252,12 +255,66 @@ class DataTree:
             return False
         if parent.children is None:
             parent.children = {}
-        parent.children[path[at + 1 :]] = None
+        parent.children[path] = None
         nodes[path] = node
         self._count_loaded(path, node)
         if node.owner:
             self._enlist(path, node.owner)
         return True
+
+    def load_many(self, loaded: list[tuple[str, ZNode]], digest: int) -> None:
+        """`load` for many nodes, of which the digests are known: `digest` is their sum.
+
+        Raises ValueError for a path that comes twice or before its parent.
+        """
+        nodes = self.nodes
+        tallies = self._tallies
+        size = 0
+        # Most stand beside the one before.
+        directory = None
+        children: dict[str, None] = {}
+        limited: str | None = None
+        for path, node in loaded:
+            at = path.rfind("/")
+            if path in nodes:
+                raise ValueError(f"{path!r} comes twice")
+            length = len(node.data) if node.data else 0
+            if at < 0:
+                nodes[""] = nodes["/"] = node
+                # It will be there. In images of this tree quotas then come ahead of all that they limit.
+                node.children = {SYSTEM_PATHS[0]: None}
+                size += 1 + length
+                continue
+            if path[:at] != directory:
+                directory = path[:at]
+                parent = nodes.get(directory)
+                if parent is None:
+                    raise ValueError(f"{path!r} comes before its parent")
+                if parent.children is None:
+                    parent.children = {}
+                children = parent.children
+                limited = quota.quota_of(directory)
+            children[path] = None
+            nodes[path] = node
+            size += len(path) + length
+            if node.owner:
+                self._enlist(path, node.owner)
+            if tallies:
+                self._tally(path, length)
+            if limited is not None and limited not in nodes and path[at + 1 :] == quota.LIMITS:
+                tallies[limited] = [0, 0]
+        self.data_size += size
+        if self.digest_enabled:
+            self.digest = self.digest + digest & MASK
+
+    def _tally(self, path: str, size: int) -> None:
+        """Count a node that is loaded, of `size` bytes, against every quota above it."""
+        while path:
+            tally = self._tallies.get(path)
+            if tally is not None:
+                tally[0] += 1
+                tally[1] += size
+            path = path[: path.rindex("/")]
 
     def _count_loaded(self, path: str, node: ZNode) -> None:
         """Digest and size are kept node by node: for all at the end a member would stand still for seconds."""
@@ -266,9 +323,14 @@ class DataTree:
             self.digest = self.digest + node_digest(path, node) & MASK
 
     def finish_load(self) -> None:
-        """After the last `load`: system nodes that were missing, and quotas, whose subtrees are walked."""
+        """After the last `load`: system nodes that were missing, and quotas.
+
+        What they limit was counted while it was loaded; it is walked where it came ahead of its quota, as it may in
+        images of Apache's servers.
+        """
         self._add_system_nodes()
         self._restore_quotas()
+        self._tallies.clear()
 
     def compute_digest(self) -> int:
         """The tree digest from scratch, walking every node; `digest` must always equal it."""
@@ -286,12 +348,13 @@ class DataTree:
         owned = {path for paths in self.sessions.ephemerals.values() for path in paths}
         for path, node in nodes.items():
             for child in node.children or ():
-                assert f"{path if path != '/' else ''}/{child}" in nodes, (path, child)
+                assert child in nodes, (path, child)
+                assert child[: child.rindex("/")] == path.rstrip("/"), (path, child)
             if path not in ("", "/"):
                 at = path.rindex("/")
                 children = nodes[path[:at]].children
                 assert children is not None, path
-                assert path[at + 1 :] in children, path
+                assert path in children, path
             kind = kind_of(node.owner, self.extended_types)
             assert (path in owned) == (kind not in (VOID, CONTAINER, TTL)), path
             assert (path in self.containers) == (kind == CONTAINER), path
@@ -343,9 +406,9 @@ class DataTree:
         name = path[at + 1 :]
         self._raise_cversion(parent_path, parent, parent_cversion, zxid)
         if parent.children is None:
-            parent.children = {name: None}
+            parent.children = {path: None}
         else:
-            parent.children[name] = None
+            parent.children[path] = None
         node = self._made
         if node is None:
             node = ZNode(data, acl, zxid, zxid, header.time, header.time, 0, 0, 0, owner, zxid)
@@ -380,7 +443,7 @@ class DataTree:
         if parent is None:
             return errors.NONODE
         if parent.children:
-            parent.children.pop(name, None)
+            parent.children.pop(path, None)
         # The child may be gone already where a fuzzy snapshot is replayed; the parent still learns of the deletion.
         if zxid > parent.pzxid:
             before = self._before(parent_path, parent)
@@ -559,7 +622,7 @@ class DataTree:
         if node is None:
             return
         usage = quota.Usage(b"")
-        usage.values["count"], usage.values["bytes"] = self._measure(path)
+        usage.values["count"], usage.values["bytes"] = self._tallies.get(path) or self._measure(path)
         self._set_usage(node, usage)
 
     def _set_usage(self, node: ZNode, usage: quota.Usage) -> None:
@@ -574,14 +637,14 @@ class DataTree:
         if node is None:
             return 0, 0
         count = size = 0
-        todo = [(path, node)]
+        nodes = self.nodes
+        todo = [node]
         while todo:
-            at, node = todo.pop()
+            node = todo.pop()
             count += 1
             size += len(node.data) if node.data else 0
-            for name in node.children or ():
-                child_path = f"{at}/{name}"
-                todo.append((child_path, self.nodes[child_path]))
+            if node.children:
+                todo += [nodes[child] for child in node.children]
         return count, size
 
     def _compute_size(self) -> int:
@@ -604,13 +667,13 @@ class DataTree:
         while todo:
             at = todo.pop()
             node = self.nodes.get(at)
-            for name in (node.children if node is not None else None) or ():
-                limited = quota.quota_of(at)
-                if name == quota.LIMITS and limited is not None:
+            limited = quota.quota_of(at)
+            for path in (node.children if node is not None else None) or ():
+                if limited is not None and path == quota.limits_path(limited):
                     self.quotas.paths[limited] = None
                     self._recount(limited)
                 else:
-                    todo.append(f"{at}/{name}")
+                    todo.append(path)
 
 
 def _decode_sub(sub: Txn) -> Any:

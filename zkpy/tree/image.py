@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from struct import error as StructError
 from typing import Final
+from zlib import crc32
 
 from jute import JuteError
 from zkpy.proto.records import ACL
 from zkpy.tree.acl import OPEN, Acl, from_key, intern, interned
 from zkpy.tree.datatree import DataTree
+from zkpy.tree.digest import EXCLUDED
 from zkpy.tree.znode import ZNode
 
 _INT: Final = Struct(">i")
@@ -30,12 +32,16 @@ OPEN_KEY: Final = -1
 END: Final = b"\0\0\0\1/"
 #: The number of nodes after which a load reports how far it has come.
 PROGRESS_NODES: Final = 1 << 16
+#: The number of nodes that are read before they go into the tree.
+BATCH_NODES: Final = 1 << 10
+_SLASH: Final = ord("/")
+_EXCLUDED: Final = EXCLUDED.encode()
 
 
 class ImageWriter:
     """Walks the tree in slices. `close` it, or take it to its end, or the tree goes on keeping old ACLs for it.
 
-    Its one step that cannot be cut into slices is to copy the names in one directory: about 10 ms for a million.
+    Its one step that cannot be cut into slices is to copy the paths in one directory: about 10 ms for a million.
     """
 
     def __init__(self, tree: DataTree) -> None:
@@ -47,9 +53,8 @@ class ImageWriter:
         tree.old_acls.append(self._old_acls)
         self._keys: dict[Acl, int] = {OPEN: OPEN_KEY}
         self._head = self._encode_head()
-        # One frame per level of the walk: the directory with its final "/", and the names in it still to come. The
-        # root is the one name in the frame above all.
-        self._frames: list[tuple[str, Iterator[str]]] = [("", iter([""]))]
+        # One frame per level of the walk: the paths in a directory still to come. The root is alone in the first.
+        self._frames: list[Iterator[str]] = [iter([""])]
 
     def close(self) -> None:
         """No more slices: the tree need not remember old ACLs any longer."""
@@ -65,8 +70,7 @@ class ImageWriter:
         self._head = b""
         frames = self._frames
         while frames and len(out) < budget:
-            directory, names = frames[-1]
-            children = self._write_some(out, directory, names, budget)
+            children = self._write_some(out, frames[-1], budget)
             if children is not None:
                 frames.append(children)
             elif len(out) < budget:
@@ -76,9 +80,7 @@ class ImageWriter:
             self.close()
         return bytes(out)
 
-    def _write_some(
-        self, out: bytearray, directory: str, names: Iterator[str], budget: int
-    ) -> tuple[str, Iterator[str]] | None:
+    def _write_some(self, out: bytearray, paths: Iterator[str], budget: int) -> Iterator[str] | None:
         """Write nodes of a directory, up to and with the first that has children: then the frame to go on with.
 
         None when the budget is used up or the directory is done.
@@ -89,8 +91,7 @@ class ImageWriter:
         start_zxid = self.start_zxid
         pack_int = _INT.pack
         pack_tail = _TAIL.pack
-        for name in names:
-            path = directory + name
+        for path in paths:
             node = nodes.get(path)
             # Gone meanwhile, or born meanwhile; its descendants can then only have been born later still.
             if node is None or node.czxid > start_zxid:
@@ -118,7 +119,7 @@ class ImageWriter:
                 node.pzxid,
             )
             if node.children:
-                return path + "/", iter(list(node.children))
+                return iter(list(node.children))
             if len(out) >= budget:
                 break
         return None
@@ -139,9 +140,7 @@ class ImageWriter:
         return bytes(out)
 
 
-def load_image(
-    tree: DataTree, image: bytes | memoryview, at: int = 0, progress: Callable[[int], None] | None = None
-) -> int:
+def load_image(tree: DataTree, image: bytes, at: int = 0, progress: Callable[[int], None] | None = None) -> int:
     """Load the image that starts at `at`, in place of all that the tree holds; the offset behind it.
 
     The caller then sets `last_zxid` and calls `finish_load`. A node that names an ACL which the image lacks is closed
@@ -149,7 +148,7 @@ def load_image(
     JuteError for damage: the tree is then half loaded, and must be cleared before anything else.
     """
     loader = ImageLoader(tree, progress=progress)
-    at = loader.feed(memoryview(image), at)
+    at = loader.feed(image, at)
     if not loader.is_done:
         raise JuteError("snapshot", at, f"cut short: only {len(image) - at} bytes are left")
     return at
@@ -178,122 +177,149 @@ class ImageLoader:
         self._acls: dict[int, Acl] = {OPEN_KEY: OPEN}
         self._countdown = PROGRESS_NODES
 
-    def feed(self, view: bytes | memoryview, at: int = 0) -> int:
-        """Load what is whole in `view` from `at` on; the offset of what is not, to be given again with more behind it.
+    def feed(self, buf: bytes, at: int = 0) -> int:
+        """Load what is whole in `buf` from `at` on; the offset of what is not, to be given again with more behind it.
 
         Once `is_done`, that is the offset behind the image. Raises JuteError for what can be no image.
         """
-        view = memoryview(view)
         if self._sessions_left:
-            at = self._load_sessions(view, at)
+            at = self._load_sessions(buf, at)
         if not self._sessions_left and self._acls_left:
-            at = self._load_acls(view, at)
-        if not self._sessions_left and not self._acls_left and not self.is_done:
-            at = self._load_nodes(view, at)
+            at = self._load_acls(buf, at)
+        if not self._sessions_left and not self._acls_left:
+            at = self._load_nodes(buf, at)
         return at
 
-    def _load_sessions(self, view: memoryview, at: int) -> int:
+    def _load_sessions(self, buf: bytes, at: int) -> int:
         if self._sessions_left < 0:
-            if len(view) - at < 4:
+            if len(buf) - at < 4:
                 return at
             # A negative count is taken for none, as Apache takes it.
-            self._sessions_left = max(0, _INT.unpack_from(view, at)[0])
+            self._sessions_left = max(0, _INT.unpack_from(buf, at)[0])
             at += 4
-        count = min(self._sessions_left, (len(view) - at) // _SESSION.size)
+        count = min(self._sessions_left, (len(buf) - at) // _SESSION.size)
         end = at + count * _SESSION.size
-        self._tree.sessions.timeouts.update(_SESSION.iter_unpack(view[at:end]))
+        self._tree.sessions.timeouts.update(_SESSION.iter_unpack(buf[at:end]))
         self._sessions_left -= count
         return end
 
-    def _load_acls(self, view: memoryview, at: int) -> int:
+    def _load_acls(self, buf: bytes, at: int) -> int:
         if self._acls_left < 0:
-            if len(view) - at < 4:
+            if len(buf) - at < 4:
                 return at
-            self._acls_left = max(0, _INT.unpack_from(view, at)[0])
+            self._acls_left = max(0, _INT.unpack_from(buf, at)[0])
             at += 4
         while self._acls_left:
             start = at
-            if len(view) - at < 12:
+            if len(buf) - at < 12:
                 return start
-            (key,) = _LONG.unpack_from(view, at)
-            (entries,) = _INT.unpack_from(view, at + 8)
+            (key,) = _LONG.unpack_from(buf, at)
+            (entries,) = _INT.unpack_from(buf, at + 8)
             if entries < 0:
                 raise JuteError("snapshot.acl", at + 8, "a null ACL")
             at += 12
             acl = []
             try:
                 for _ in range(entries):
-                    entry, at = ACL.decode(view, at)
+                    entry, at = ACL.decode(buf, at)
                     acl.append(entry)
             except JuteError:
                 # Damage and a record that is still on its way look the same.
-                if len(view) - start > self._limit:
+                if len(buf) - start > self._limit:
                     raise
                 return start
             self._acls[key] = intern(acl)
             self._acls_left -= 1
         return at
 
-    def _load_nodes(self, view: memoryview, at: int) -> int:
+    def _load_nodes(self, buf: bytes, at: int) -> int:
+        most = min(BATCH_NODES, PROGRESS_NODES)
+        found: list[tuple[str, ZNode]] = []
+        while not self.is_done:
+            start = at
+            at, digest = self._read_nodes(buf, at, found, most)
+            try:
+                self._tree.load_many(found, digest)
+            except ValueError as error:
+                raise JuteError("snapshot.path", start, str(error)) from None
+            self._countdown -= len(found)
+            if self._countdown <= 0:
+                self._countdown = PROGRESS_NODES
+                if self._progress is not None:
+                    self._progress(at)
+            if len(found) < most:
+                break
+            found.clear()
+        return at
+
+    def _read_nodes(self, buf: bytes, at: int, found: list[tuple[str, ZNode]], most: int) -> tuple[int, int]:
+        """Find at most so many nodes; the offset behind them, and the sum of their digests.
+
+        All in one piece, and the digests from the bytes as they stand here: a start takes as long as this does.
+        """
         unpack_int = _INT.unpack_from
         unpack_tail = _TAIL.unpack_from
-        load = self._tree.load
-        nodes = self._tree.nodes
         acls = self._acls
         limit = self._limit
-        size = len(view)
-        countdown = self._countdown
-        start = at
+        size = len(buf)
+        has_digests = self._tree.digest_enabled
+        digest = start = last_ctime = 0
         try:
-            while True:
+            while len(found) < most:
                 start = at
-                (length,) = unpack_int(view, at)
+                (length,) = unpack_int(buf, at)
                 at += 4
                 if not 0 <= length <= limit:
                     raise JuteError("snapshot.path", start, f"length {length}")
-                if length > size - at:
-                    return start
-                path = str(view[at : at + length], "utf-8", "replace")
-                at += length
-                if path == "/":
+                end = at + length
+                if end > size:
+                    return start, digest
+                raw = buf[at:end]
+                if raw == b"/":
                     self.is_done = True
-                    return at
-                if path and path[0] != "/":
+                    return end, digest
+                path = raw.decode("utf-8", "replace")
+                if raw and raw[0] != _SLASH:
                     raise JuteError("snapshot.path", start, f"{path!r} is not a path")
-                (length,) = unpack_int(view, at)
-                at += 4
+                (length,) = unpack_int(buf, end)
+                at = end + 4
+                data: bytes | None
                 if length == -1:
                     data = None
                 elif 0 <= length <= limit:
-                    if length > size - at:
-                        return start
-                    data = bytes(view[at : at + length])
-                    at += length
+                    end = at + length
+                    if end > size:
+                        return start, digest
+                    data = buf[at:end]
+                    at = end
                 else:
                     raise JuteError("snapshot.data", at - 4, f"length {length}")
-                key, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid = unpack_tail(view, at)
+                key, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid = unpack_tail(buf, at)
+                if has_digests and not raw.startswith(_EXCLUDED):
+                    if not raw.isascii():
+                        raw = path.encode()  # what was no UTF-8 counts as what it was taken for
+                    # czxid and mzxid, pzxid, and what stands between them here
+                    fields = buf[at + 8 : at + 24] + buf[at + 60 : at + 68] + buf[at + 24 : at + 60]
+                    digest += crc32(raw + data + fields if data else raw + fields)
                 at += 68
-                # One int object where the numbers are equal: most nodes are never changed, and there may be millions.
+                # One int object where the numbers are equal: most nodes are never changed, many were made in the same
+                # millisecond, and there may be millions.
                 if mzxid == czxid:
                     mzxid = czxid
                 if pzxid == czxid:
                     pzxid = czxid
+                if ctime == last_ctime:
+                    ctime = last_ctime
+                else:
+                    last_ctime = ctime
                 if mtime == ctime:
                     mtime = ctime
                 acl = acls.get(key)
                 if acl is None:
                     acl = acls[key] = from_key([(0, "world", "anyone")])
-                if path in nodes:
-                    raise JuteError("snapshot.path", start, f"{path!r} comes twice")
-                node = ZNode(data, acl, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid)
-                if not load(path, node):
-                    raise JuteError("snapshot.path", start, f"{path!r} comes before its parent")
-                countdown -= 1
-                if not countdown:
-                    countdown = PROGRESS_NODES
-                    if self._progress is not None:
-                        self._progress(at)
+                found.append(
+                    (path, ZNode(data, acl, czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid))
+                )
         except StructError:
-            return start
-        finally:
-            self._countdown = countdown
+            return start, digest
+        return at, digest

@@ -17,7 +17,7 @@ from zkpy.proto import opcodes
 from zkpy.proto.records import ACL
 from zkpy.tree.acl import Acl, intern
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.digest import FIELDS, MASK, VERSION
+from zkpy.tree.digest import FIELDS, MASK, VERSION, node_digest
 from zkpy.tree.prepared import PreparedCreate, PreparedSet
 from zkpy.tree.txns import HEADER_SIZE
 from zkpy.tree.znode import ZNode
@@ -67,8 +67,10 @@ def _prepare_set(
 ) -> Usual | None:
     version, digest_version, said = _SET_TAIL.unpack_from(entry, data_end)
     node = tree.nodes.get(path)
-    if node is None or node.digest < 0 or len(path) < 2 or digest_version != VERSION:
+    if node is None or len(path) < 2 or digest_version != VERSION:
         return None
+    if node.digest < 0:  # as a snapshot leaves it
+        node.digest = node_digest(path, node)
     digest = crc32(
         encoded
         + data
@@ -102,7 +104,6 @@ def _prepare_create(
         or at == 1  # "//x": the root's other name
         or not name
         or parent is None
-        or parent.digest < 0
         or parent_c_version <= parent.cversion
         or zxid <= parent.pzxid
         or path in tree.nodes
@@ -111,6 +112,8 @@ def _prepare_create(
     ):
         return None
     owner = client_id if ephemeral else 0
+    if parent.digest < 0:
+        parent.digest = node_digest(parent_path, parent)
     node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
     node.digest = crc32(encoded + data + FIELDS.pack(zxid, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner))
     parent_digest = crc32(

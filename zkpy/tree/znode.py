@@ -37,7 +37,8 @@ def kind_of(owner: int, extended: bool) -> int:
 
 
 class ZNode:
-    """A znode. `children` is None until the first child comes: most znodes are leaves.
+    """A znode. `children` is None until the first child comes: most znodes are leaves. It holds their whole paths, the
+    same objects that the tree knows them by: names alone would take a string more for every znode.
 
     `digest` is the cached node digest (`zkpy.tree.digest`), or -1 when it is not known. `reply` is whatever encoding of
     data and stat a reader keeps here; whoever changes the node sets it to None.
