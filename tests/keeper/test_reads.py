@@ -130,6 +130,23 @@ def test_children_come_with_and_without_a_stat(client: Client) -> None:
     assert client.names("/p/a") == []
 
 
+@pytest.mark.parametrize("parent", ["", "/p", "/p/q"])
+@pytest.mark.parametrize(
+    "names",
+    [["a"], ["a1", "a2", "a3"], ["a", "bcd", "ef"], ["ä1", "b2"], ["aa", "ä"], ["n" * 127, "m" * 127], ["x" * 200]],
+)
+def test_names_of_children_are_encoded_one_by_one_whatever_they_are(
+    client: Client, parent: str, names: list[str]
+) -> None:
+    for path in ("/p", "/p/q"):
+        client.create(path)
+    for name in names:
+        client.create(f"{parent}/{name}")
+    expected = sorted([*names, *{"": ("p", "zookeeper"), "/p": ("q",), "/p/q": ()}[parent]])
+    reply = client.call(opcodes.GET_CHILDREN, GetDataRequest(parent or "/", False))
+    assert sorted(map(str, GetChildrenResponse.decode(reply.body, 0)[0].children or [])) == expected
+
+
 @pytest.mark.parametrize("op", [opcodes.EXISTS, opcodes.GET_DATA, opcodes.GET_CHILDREN, opcodes.GET_CHILDREN2])
 @pytest.mark.parametrize(
     ("path", "code"), [("/missing", errors.NONODE), ("/shut", errors.NOAUTH), (None, errors.MARSHALLINGERROR)]

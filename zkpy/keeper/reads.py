@@ -339,14 +339,9 @@ class Reads:
         if not children:
             self.namespaces.add_read(path, 0)
             return _INT.pack(0)
-        cut = len(path) + 1 if path != "/" else 1
-        pack = _INT.pack
-        parts = [pack(len(children))]
-        for child in children:
-            encoded = child[cut:].encode()
-            parts += (pack(len(encoded)), encoded)
-        self.namespaces.add_read(path, sum(map(len, children)) - cut * len(children))
-        return b"".join(parts)
+        names = _encode_names(children, len(path) + 1 if path != "/" else 1)
+        self.namespaces.add_read(path, len(names) - 4 * len(children))
+        return _INT.pack(len(children)) + names
 
     # --- what was read -----------------------------------------------------------------------------------------------
 
@@ -373,6 +368,27 @@ class Reads:
             if cached.node.reply is cached:
                 cached.node.reply = None
         self._cached.clear()
+
+
+def _encode_names(paths: dict[str, None], cut: int) -> bytes:
+    """Each path from `cut` on as a string with its length, one behind the other.
+
+    Everybody waits while a parent of 100,000 is listed: whatever is done name by name shows.
+    """
+    names = [path[cut:] for path in paths]
+    sizes = set(map(len, names))
+    if len(sizes) == 1:
+        # As the names of sequential nodes are. The length is the same then: four characters that separate them.
+        before = _INT.pack(sizes.pop()).decode("latin-1")
+        text = before + before.join(names)
+        if text.isascii():
+            return text.encode()
+    encoded = [name.encode() for name in names]
+    packed = {size: _INT.pack(size) for size in set(map(len, encoded))}
+    parts = [b""] * (2 * len(encoded))
+    parts[::2] = [packed[len(name)] for name in encoded]
+    parts[1::2] = encoded
+    return b"".join(parts)
 
 
 def _watcher(frame: bytes) -> tuple[str, tuple[int, int]]:
