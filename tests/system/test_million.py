@@ -10,49 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.clients import OPEN, Client, Probe, connected, request, word
+from tests.system.clients import Client, Probe, connected, request, word
 from tests.system.processes import ServerProcess
+from tests.system.trees import IN_EACH, SIZE, data_of, make_data_dir
 from zkpy.proto import opcodes
 from zkpy.proto.records import GetDataRequest, SetDataRequest
-from zkpy.storage.snapshots import write_snapshot
-from zkpy.tree.acl import intern
-from zkpy.tree.datatree import DataTree
-from zkpy.tree.znode import ZNode
 
 DIRECTORIES = 1000
-IN_EACH = 1000
-SIZE = 100
 #: How many snapshots are taken, and what the slowest answer during one may take.
 SNAPSHOTS = 3
 LONGEST_TURN_MS = 50
 #: Generous: what this bounds is a load that does something silly for each znode.
 LOAD_S = 60
 BYTES_PER_ZNODE = 1000
-
-
-def data_of(directory: int, number: int) -> bytes:
-    """The data of one znode: its own, so that a mix-up shows."""
-    return f"{directory}/{number}".encode().ljust(SIZE, b".")
-
-
-def make_data_dir(data_dir: Path) -> None:
-    """A data directory that holds nothing but a snapshot."""
-    version_dir = data_dir / "version-2"
-    version_dir.mkdir(parents=True)
-    tree = DataTree(digest_enabled=False)
-    acl = intern(OPEN)
-    zxid = 1
-    now_ms = int(time.time() * 1000)
-    for directory in range(DIRECTORIES):
-        path = f"/d{directory:03}"
-        tree.load(path, ZNode(b"", acl, zxid, zxid, now_ms, now_ms, 0, IN_EACH, 0, 0, zxid + IN_EACH))
-        for number in range(IN_EACH):
-            zxid += 1
-            node = ZNode(data_of(directory, number), acl, zxid, zxid, now_ms, now_ms, 0, 0, 0, 0, zxid)
-            tree.load(f"{path}/n{number:03}", node)
-        zxid += 1
-    tree.last_zxid = zxid
-    write_snapshot(version_dir, tree, with_digest=False)
 
 
 def check_some(client: Client, changed: dict[str, bytes]) -> None:
@@ -70,7 +40,7 @@ def check_some(client: Client, changed: dict[str, bytes]) -> None:
 @pytest.mark.slow
 def test_a_million_znodes_load_and_a_snapshot_of_them_holds_nobody_up(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    make_data_dir(data_dir)
+    make_data_dir(data_dir, DIRECTORIES)
     config = {"snapCount": "2000", "autopurge__purgeInterval": "0", "maxSessionTimeout": "60000"}
     changed: dict[str, bytes] = {}
     with ServerProcess(data_dir, **config) as server:
