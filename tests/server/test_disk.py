@@ -12,6 +12,7 @@ from zkpy.replica import Replica
 from zkpy.server import disk as disk_module
 from zkpy.server.disk import Disk
 from zkpy.storage import Store
+from zkpy.storage.files import list_files
 from zkpy.storage.txnlog import Batch
 
 
@@ -102,3 +103,29 @@ def test_slow_syncs_leave_the_turn_and_quick_ones_come_back(tmp_path: Path, monk
                 nursery.cancel_scope.cancel()
 
         trio.run(main)
+
+
+def test_the_log_that_begins_with_a_snapshot_is_begun_in_the_thread(tmp_path: Path) -> None:
+    with Store(options(tmp_path, pre_alloc=0)) as store:
+        replica = FakeReplica(store.tree)
+        disk = Disk(cast(Replica, replica), store)
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(disk.sync_slowly, lambda: None)
+                disk.carry_out(ready_with(1, append=[(1, bytes(40))]))
+                assert replica.told == [1], "there is no snapshot to write"
+                disk.start_snapshot()
+                disk.carry_out(ready_with(2, append=[(2, bytes(40))]))
+                disk.carry_out(ready_with(3, append=[(3, bytes(40))]))
+                assert replica.told == [1]
+                await until(lambda: not disk.is_behind)
+                assert replica.told == [1, 3]
+                assert not disk.is_threaded
+                disk.carry_out(ready_with(4, append=[(4, bytes(40))]))
+                assert replica.told == [1, 3, 4], "it has begun: back in the turn"
+                nursery.cancel_scope.cancel()
+
+        trio.run(main)
+        disk.close()
+        assert [path.name for _, path in list_files(store.log_dir, "log")] == ["log.1", "log.2"]

@@ -113,7 +113,7 @@ class Disk:
             return
         self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
-        if self.is_behind or not self._may_sync_here():
+        if self.is_behind or not self._may_sync_here(self.log.opens_file):
             self._token = ready.token
             self._wake_sync.set()
         else:
@@ -160,9 +160,10 @@ class Disk:
                 continue
             if self._queue:
                 self._wake_sync.set()
+            opens_file = self.log.opens_file
             batch = self.log.take()
             started = perf_counter()
-            if self.is_threaded or not self._may_sync_here():
+            if self.is_threaded or not self._may_sync_here(opens_file):
                 self._is_syncing = True
                 await trio.to_thread.run_sync(self.log.commit, batch)
                 self._is_syncing = False
@@ -190,9 +191,14 @@ class Disk:
             log.info("tree replaced", zxid=zxid_text(self.store.tree.last_zxid), nodes=self.store.tree.node_count)
         self.replica.synced(ready.token)
 
-    def _may_sync_here(self) -> bool:
-        """Is the batch to be synced in the turn: because syncs are quick, or to see whether they are again?"""
+    def _may_sync_here(self, opens_file: bool) -> bool:
+        """Is the batch to be synced in the turn: because syncs are quick, or to see whether they are again?
+
+        `opens_file`: a file begins with it.
+        """
         written = self._written
+        if opens_file and (self._snapshot is not None or written is not None):
+            return False  # several syncs, while the disk has a snapshot to write: not for everybody to wait for
         if written is not None and written.is_syncing and written.size > SMALL_SNAPSHOT:
             return False  # a sync of the log would wait for much of the snapshot to be written
         return not self.is_threaded or perf_counter() >= self._try_at_s

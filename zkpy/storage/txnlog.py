@@ -77,6 +77,11 @@ class TxnLog:
         """The file that was written last, None before the first write."""
         return self._path
 
+    @property
+    def opens_file(self) -> bool:
+        """Will the next `commit` begin a file, which takes several syncs?"""
+        return self._begins is not None or any(begins is not None for begins, _ in self._segments)
+
     def append(self, zxid: int, entry: bytes) -> None:
         """Add one record to the batch that `take` gives."""
         self.extend([(zxid, entry)])
