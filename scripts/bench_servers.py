@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def module_of_the_command(name: str) -> ModuleType:
     """A module of zkpy/cli that stands on the standard library alone: as a file, for zkpy.cli as such needs click."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "zkpy" / "cli" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name.replace("/", "."), ROOT / "zkpy" / "cli" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -21,6 +21,7 @@ VERBS: Final = {
     "elect": "elect",
     "who": "who",
     "check-sequencer": "check_sequencer",
+    "bench": "bench.command",
 }
 
 

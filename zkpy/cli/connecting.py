@@ -106,7 +106,7 @@ def connect(
     """
     kazoo = _kazoo()
     addresses = addresses_of(hosts)
-    _probe(addresses, hosts)
+    probe(addresses, hosts)
     # Without a deadline kazoo keeps a request made during an outage, and its caller, for as long as that lasts.
     options.setdefault("connection_retry", {"max_tries": -1, "max_delay": 1.0, "deadline": timeout})
     client = kazoo.KazooClient(hosts, timeout=session_timeout, auth_data=list(auth), logger=_silent_logger(), **options)
@@ -192,7 +192,7 @@ def _split(server: str) -> tuple[str, str]:
     return host, port if colon else str(DEFAULT_PORT)
 
 
-def _probe(addresses: list[tuple[str, int]], hosts: str) -> None:
+def probe(addresses: list[tuple[str, int]], hosts: str) -> None:
     """Say at once that nobody listens at any address; kazoo would try again until its time is up."""
     reasons = []
     for host, port in addresses:

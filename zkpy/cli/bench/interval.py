@@ -1,0 +1,100 @@
+"""What is measured, from when to when, and how busy the generator itself was.
+
+    begin ── warm-up ──→ from ── latencies are recorded ──→ until ── what is in flight comes home ──→
+
+The law of honesty: a generator that hardly ever waits for the server is what has been measured, not the server. So the
+time spent waiting is kept beside the processor time, and `is_own_limit` says which of the two it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from zkpy.cli.bench.histogram import Histogram
+from zkpy.cli.bench.shapes import Shape
+from zkpy.cli.bench.wire import SILENCE_S
+from zkpy.cli.connecting import Unavailable
+
+#: Between two looks at the clock at the latest, in seconds, and between two tellings of progress.
+STEP_S: Final = 0.1
+TELL_NS: Final = 200_000_000
+#: Below this share of the time spent waiting the generator was the limit. Against a server that answers canned bytes
+#: it still waits for 2 to 10 % of it: a call that asks what has arrived takes time even when something has.
+OWN_LIMIT: Final = 0.15
+_S: Final = 1_000_000_000
+
+
+class Interval:
+    """One shape, measured once."""
+
+    def __init__(self, shape: Shape, warmup_s: float, duration_s: float, on_tell: Callable[[Interval], None]) -> None:
+        self.shape = shape
+        self.histogram = Histogram()
+        #: Ends early when this is set, by a signal.
+        self.is_interrupted = False
+        self.waited_ns = 0
+        self.own_cpu_ns = 0
+        self._on_tell = on_tell
+        self._warmup_ns, self._duration_ns = round(warmup_s * _S), round(duration_s * _S)
+        self.begun_ns = self.from_ns = self.until_ns = self.now_ns = self._tell_ns = self._heard_ns = 0
+        self._cpu_from: int | None = None
+        self._is_over = False
+
+    def begin(self) -> None:
+        """The first request is about to be sent."""
+        self.begun_ns = self.now_ns = self._heard_ns = self._tell_ns = time.perf_counter_ns()
+        self.from_ns = self.begun_ns + self._warmup_ns
+        self.until_ns = self.from_ns + self._duration_ns
+
+    def woken(self, before_ns: int, heard: bool) -> None:
+        """Called after each wait, which began then: keeps the books. Raises Unavailable after a long silence."""
+        now = self.now_ns = time.perf_counter_ns()
+        if heard:
+            self._heard_ns = now
+        elif now - self._heard_ns > SILENCE_S * _S:
+            raise Unavailable(f"no reply for {SILENCE_S:g} s at {self.shape.name}: the server has failed or hangs")
+        if self._cpu_from is None and now >= self.from_ns:
+            self._cpu_from = time.thread_time_ns()
+        elif before_ns >= self.from_ns and now < self.until_ns:
+            self.waited_ns += now - before_ns
+        if self.is_interrupted and now < self.until_ns:
+            self.until_ns = now
+        if not self._is_over and now >= self.until_ns:
+            self._is_over = True
+            if self._cpu_from is not None:
+                self.own_cpu_ns = time.thread_time_ns() - self._cpu_from
+        if now >= self._tell_ns:
+            self._tell_ns = now + TELL_NS
+            self._on_tell(self)
+
+    def record(self, now_ns: int, ns: int, count: int = 1) -> None:
+        """So many operations took so long, as seen now; they count if that is inside."""
+        if self.from_ns <= now_ns < self.until_ns:
+            self.histogram.add(ns, count)
+
+    @property
+    def seconds(self) -> float:
+        """How long it is, or has been so far."""
+        return max(0, min(self.now_ns, self.until_ns) - self.from_ns) / _S
+
+    @property
+    def rate(self) -> float:
+        """Operations per second."""
+        return self.histogram.total / self.seconds if self.seconds else 0.0
+
+    @property
+    def own_cpu(self) -> float:
+        """The generator's processor time, in cores."""
+        return self.own_cpu_ns / _S / self.seconds if self.seconds else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """The share of the time that it had nothing to do but wait for the servers."""
+        return self.waited_ns / _S / self.seconds if self.seconds else 0.0
+
+    @property
+    def is_own_limit(self) -> bool:
+        """Was it the generator that could do no more?"""
+        return self.waiting < OWN_LIMIT
