@@ -194,6 +194,12 @@ class Client:
         core, member, connection = self._core, self.member, self._connection
         self._lose()
         if core is not None and member is not None and member.core is core and connection is not None:
+            # Behind what was sent, or so abruptly that some of it is lost.
+            when_ms = self._out_ms if self.world.dice.random() < 0.7 else 0
+            self.world.at(when_ms, self._end, core, member, member.life, connection)
+
+    def _end(self, core: Whole, member: Member, life: int, connection: Connection) -> None:
+        if member.life == life:
             member.give(core.hang_up, connection)
 
     def _keep_alive(self) -> None:
@@ -208,6 +214,11 @@ class Client:
         elif self._connection is None:
             self._dial()
         self.world.after(max(1, self.timeout_ms // 4), self._keep_alive)
+
+    def leave(self) -> None:
+        """Go on at another member, now."""
+        self._hang_up()
+        self._dial()
 
     # --- what it asks
 
@@ -244,12 +255,18 @@ class Client:
             self._call(opcodes.GET_DATA, path, watch=dice.random() < 0.5)
         elif what < 0.92:
             self._call(opcodes.EXISTS, path, watch=dice.random() < 0.5)
-        elif what < 0.98:
+        elif what < 0.97:
             self._call(opcodes.GET_CHILDREN2, path)
         elif what < 0.99:
-            self._hang_up()
+            self._hop()
         else:
             self._call(opcodes.CLOSE_SESSION, "")
+
+    def _hop(self) -> None:
+        """Go to another member, without waiting for an answer to what was asked last."""
+        for _ in range(self.world.dice.choice((0, 1, 2))):
+            self.write()
+        self.leave()
 
     def _call(self, op: int, path: str, *, data: bytes = b"", flags: int = 0, watch: bool = False) -> None:
         self._xid += 1
@@ -297,10 +314,7 @@ class Client:
     def _greet(self, response: ConnectResponse) -> None:
         if response.session_id == 0 or response.time_out <= 0:
             self.judges.refused(self.session_id)  # type: ignore[attr-defined]
-            self.session_id, self.password = 0, bytes(16)
-            # A new session may see an older tree, as real clients would.
-            self.last_zxid = 0
-            self.watches.clear()
+            self._forget_session()
             self._hang_up()
             return
         self.session_id = response.session_id
@@ -317,6 +331,8 @@ class Client:
             self._calls.append(call)
             request = SetWatches(self.last_zxid, there, exist, [])
             self._send(frame(_HEADER.pack(opcodes.XID_SET_WATCHES, opcodes.SET_WATCHES) + request.to_bytes()))
+        if self.world.dice.random() < 0.5:
+            self._ask()
 
     def _hear(self, body: bytes) -> None:
         xid, zxid, err = _REPLY.unpack_from(body)
@@ -331,6 +347,7 @@ class Client:
                 judges.fail("Watch", f"client {self.number} hears of {path}, which it does not watch")
             del self.watches[path]
             self.world.tell(f"client {self.number} hears event {event.type} of {path}")
+            self._hear_event(path)
             return
         if not self._calls or self._calls[0].xid != xid:
             judges.fail(
@@ -351,9 +368,16 @@ class Client:
         if self.is_ending and call.op == opcodes.SET_DATA and call.path == "/" and err == 0:
             self.is_done = True
         if call.op == opcodes.CLOSE_SESSION:
-            self.session_id, self.password = 0, bytes(16)
-            self.last_zxid = 0
-            self.watches.clear()
+            self._forget_session()
+
+    def _forget_session(self) -> None:
+        """The next connection asks for a new one, which may see an older tree, as those of real clients may."""
+        self.session_id, self.password = 0, bytes(16)
+        self.last_zxid = 0
+        self.watches.clear()
+
+    def _hear_event(self, path: str) -> None:
+        """A watch has fired."""
 
     def _set_anew(self, zxid: int) -> None:
         """The watches are set again, by a member that is at this zxid: what has changed must have been told before."""

@@ -61,6 +61,8 @@ class Disk:
         self.accepted = self.current = 0
         #: (token, steps): oldest first.
         self.pending: deque[tuple[int, list[Step]]] = deque()
+        #: How often in a row it could not do what was wanted.
+        self.refused = 0
         # the next txn begins a new file
         self._rolls = True
 
@@ -71,6 +73,8 @@ class Disk:
         steps: list[Step] = []
         if ready.truncate >= 0 and not self.can_cut(ready.truncate):
             raise DiskError(f"the history cannot be cut behind {ready.truncate:#x}")
+        if ready.restore is not None or ready.truncate >= 0 or ready.append:
+            self.refused = 0
         if ready.restore is not None:
             steps += self._restorers(ready.restore)
         if ready.truncate >= 0:

@@ -30,6 +30,9 @@ PATIENCE = 12
 class Kind(Protocol):
     """What kind of members these are."""
 
+    #: So many times as long as the swarm says is the time between two faults.
+    pace: int
+
     def make_judges(self, simulation: Simulation) -> Judges: ...
     def make_core(self, member: Member, image: Image, entries: list[Entry]) -> Core: ...
     def work(self) -> None: ...
@@ -56,7 +59,7 @@ class Simulation:
         self.snap_retain = swarm.snap_retain
         self.read_limit = swarm.read_limit
         self.read_chunk = swarm.read_chunk
-        self.network = Network(world, delay_ms=swarm.delay_ms, split_odds=swarm.split_odds)
+        self.network = Network(world, delay_ms=swarm.delay_ms, split_odds=swarm.split_odds, image_ms=swarm.image_ms)
         self.ensemble = Ensemble(
             swarm.quorum(dice), frozenset(range(swarm.voters + 1, len(swarm.sids()) + 1)), b"version=0"
         )

@@ -7,7 +7,7 @@ issues of ZooKeeper's that tell such a story.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -16,10 +16,13 @@ from tests.sim.disk import Disk
 from tests.sim.member import Core, Member
 from zkpy.keeper.keeper import Keeper
 from zkpy.keeper.learning import Learning as KeeperLearning
-from zkpy.proto import packets
+from zkpy.keeper.prepare import Preparer
+from zkpy.keeper.requests import Request
+from zkpy.keeper.sessions import LiveSessions
+from zkpy.proto import opcodes, packets
 from zkpy.proto.packets import encode
 from zkpy.proto.records import QuorumPacket
-from zkpy.tree.datatree import Change
+from zkpy.tree.datatree import Change, DataTree
 from zkpy.zab.following import PROMISED, SYNCING, Learning
 from zkpy.zab.history import Entry, History
 from zkpy.zab.leading import Leading
@@ -103,6 +106,14 @@ def trunc_forgotten() -> list[Patch]:
     return [("zkpy.zab.following", "_HANDLERS", handlers)]
 
 
+def cut_without_asking() -> list[Patch]:
+    def can_cut(self: Learning, link: int, is_possible: bool) -> None:
+        original(self, link, True)
+
+    original = Learning.can_cut
+    return [(Learning, "can_cut", can_cut)]
+
+
 def applied_twice() -> list[Patch]:
     def commit(self: Peer, zxid: int) -> list[Entry]:
         committed = _commit(self, zxid)
@@ -157,6 +168,37 @@ def txn_left_out_of_synchronization() -> list[Patch]:
     return [(Learning, "_check_next", check_next), (History, "entries", entries), (History, "is_next", lambda *_: True)]
 
 
+def digests_of_no_moment() -> list[Patch]:
+    """No tree is known to be a mixture of moments."""
+    return [(DataTree, "is_fuzzy", property(lambda tree: False, lambda tree, is_fuzzy: None))]
+
+
+def children_counted() -> list[Patch]:
+    """A sequential znode's number is how many siblings it has, as a parent's counter that lags behind comes to."""
+
+    def create(
+        self: Preparer, request: Request, type_: int, path: str, data: Any, entries: Any, flags: int, ttl_ms: int
+    ) -> Any:
+        parent = self.outstanding.find(path[: path.rindex("/")])
+        if flags in opcodes.SEQUENTIAL_FLAGS and parent is not None:
+            path = f"{path}{self.outstanding.child_count(parent):010d}"
+            flags -= opcodes.PERSISTENT_SEQUENTIAL
+        return original(self, request, type_, path, data, entries, flags, ttl_ms)
+
+    original = Preparer._create
+    return [(Preparer, "_create", create), ("zkpy.keeper.prepare", "prepare_create", lambda *_: None)]
+
+
+def silent_sessions_forgotten() -> list[Patch]:
+    """A new leader begins to count for a session only when it hears of it."""
+
+    def restore(self: LiveSessions, timeouts: Iterable[tuple[int, int]], now_ms: int) -> None:
+        for session_id, timeout_ms in timeouts:
+            self.adopt(session_id, timeout_ms)
+
+    return [(LiveSessions, "restore", restore)]
+
+
 def watch_dropped() -> list[Patch]:
     """One event in four is not sent."""
 
@@ -189,8 +231,15 @@ def _leading_handlers() -> dict[int, Any]:
     return dict(leading._HANDLERS)
 
 
+#: Those that break no other law than that of locks.
+OF_LOCKS = ("count children", "forget the silent")
 #: Those that only clients notice: they are for whole replicas.
-OF_THE_SERVICE = ("drop a watch", "forget touches")
+OF_THE_SERVICE = (
+    *OF_LOCKS,
+    "drop a watch",
+    "forget touches",
+    "compare digests of no moment",
+)
 
 #: name → its patches, and the story.
 FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
@@ -209,6 +258,10 @@ FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
     ),
     "epoch before history": (epoch_before_history, "currentEpoch gets to disk before the history it speaks of (4643)"),
     "forget TRUNC": (trunc_forgotten, "TRUNC is read like DIFF"),
+    "cut without asking": (
+        cut_without_asking,
+        "TRUNC is obeyed though a snapshot has what is to be cut: the process ends, at each start (1549)",
+    ),
     "apply twice": (applied_twice, "the last txn of a batch is applied again"),
     "label a snapshot too new": (
         snapshot_labelled_too_new,
@@ -220,6 +273,18 @@ FAULTS: dict[str, tuple[Callable[[], list[Patch]], str]] = {
     ),
     "drop a watch": (watch_dropped, "some events are not sent"),
     "forget touches": (touches_forgotten, "a learner does not tell the leader whom it has heard of"),
+    "count children": (
+        children_counted,
+        "the numbers of sequential znodes come again, when znodes go (1026, 1046)",
+    ),
+    "forget the silent": (
+        silent_sessions_forgotten,
+        "who says nothing to a new leader never expires, and its ephemerals stay",
+    ),
+    "compare digests of no moment": (
+        digests_of_no_moment,
+        "a tree that came while it went on is compared with what no txn made it (the false alarms)",
+    ),
     "leave a txn out": (
         txn_left_out_of_synchronization,
         "a txn of the history is not sent, and the learner does not look for holes (962, 4925)",
@@ -235,5 +300,5 @@ def planted(name: str) -> Iterator[None]:
             if isinstance(owner, str):
                 stack.enter_context(patch(f"{owner}.{attribute}", replacement))
             else:
-                stack.enter_context(patch.object(owner, attribute, replacement))
+                stack.enter_context(patch.object(owner, attribute, replacement, create=True))
         yield

@@ -12,11 +12,12 @@ What decides is a core: the Peer with a toy tree (`opaque.py`) or a whole Replic
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tests.sim.disk import Disk, DiskError, Image, is_next
 from tests.sim.network import End
 from tests.sim.tale import describe_disk, describe_notification, describe_packets
+from tests.sim.world import Violation
 from zkpy.proto.notification import LEADING, LOOKING, STATE_NAMES
 from zkpy.proto.packets import ACKEPOCH, LEADERINFO
 from zkpy.proto.records import QuorumPacket
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tests.sim.ensemble import Simulation
 
 WALL_MS = 1_700_000_000_000
+#: More than any turn needs: in production the process would answer nobody any more.
+MOST_READIES = 1_000
 
 
 class Crash(Exception):
@@ -82,6 +85,8 @@ class Member:
         self.is_failing = False
         #: The next time that it writes an epoch, the process ends while it does.
         self.is_doomed = False
+        #: Who wants to know when its disk begins to enter an epoch.
+        self.trap: Callable[[Member], None] | None = None
         self.ends: dict[int, End] = {}
         self._links = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -127,6 +132,7 @@ class Member:
         self._timer_ms = None
         self._inbox = []
         self.fuse = 0
+        self.trap = None
         self.standing = Standing(LOOKING, False, self.disk.current, 0)
         image, entries = self.disk.recover()
         self.world.tell(
@@ -289,11 +295,13 @@ class Member:
 
     def _finish(self, core: Core) -> None:
         """Carry out what is decided until nothing is left."""
-        while True:
+        for _ in range(MOST_READIES):
             ready = core.ready()
             if not ready:
                 break
             self._carry_out(core, ready)
+        else:
+            raise Violation("Liveness", f"{self.sid} has something to do after {MOST_READIES} Readies of one turn")
         core.settle()
 
     def _step(self) -> None:
@@ -358,7 +366,9 @@ class Member:
         try:
             self.disk.submit(ready)
         except DiskError as error:
-            raise Crash(str(error)) from error
+            self._refuse(error)
+        if self.trap is not None and ready.epochs is not None and ready.epochs[1] > self.disk.current:
+            self.trap(self)
         self._step()
         if self.is_doomed and ready.epochs is not None and self._is_grave(ready.epochs[1]):
             self.is_doomed = False
@@ -376,6 +386,19 @@ class Member:
         elif not self._is_syncing:
             self._begin_sync()
         self._count(core, len(ready.append))
+
+    def _refuse(self, error: DiskError) -> NoReturn:
+        """Nothing was written, and the process ends; whoever looks after it starts it again."""
+        self.disk.refused += 1
+        if self.disk.refused > 1:
+            # Once it may be, when what was asked for has become impossible since the disk was asked whether it is.
+            raise Violation("Recovery", f"{self.sid} ends at each start: {error}") from error
+        self.world.after(300, self._start_again, self.life + 1)
+        raise Crash(str(error)) from error
+
+    def _start_again(self, life: int) -> None:
+        if life == self.life:
+            self.start()
 
     def _sync_now(self, core: Core) -> None:
         if self.is_failing:

@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.sim.coup import Coup
 from tests.sim.disk import Disk
 from tests.sim.member import Member
+from tests.sim.world import NEVER_MS
 
 if TYPE_CHECKING:
     from tests.sim.ensemble import Simulation
+
+#: How long a member stands still at most.
+MOST_PAUSED_MS = 3_000
 
 
 class Nemesis:
@@ -40,19 +45,30 @@ class Nemesis:
         fault = dice.choices(self._faults, self._weights)[0]
         if _FAULTS[fault](self):
             self.strikes[fault] = self.strikes.get(fault, 0) + 1
-        self.world.after(dice.randint(1, 2 * self.simulation.swarm.fault_ms), self.strike_on)
+            if fault == "coup":
+                return  # it says when to strike on
+        pause_ms = self.simulation.swarm.fault_ms * self.simulation.kind.pace
+        self.world.after(dice.randint(1, 2 * pause_ms), self.strike_on)
 
     def heal(self) -> None:
         """It is over: everything works, and everybody runs."""
         self.is_over = True
-        self.network.heal()
+        self.make_peace()
         for member in self.members.values():
             member.fuse = 0
             member.is_failing = member.is_doomed = False
+            member.trap = None
             member.sync_ms = min(member.sync_ms, 30)
             member.resume()
             if not member.is_running:
                 member.start()
+
+    def make_peace(self) -> None:
+        """All ways are open, and as quick as they were."""
+        longest_ms = self.network.longest_ms
+        self.network.heal()
+        if self.world.disturbed_ms == NEVER_MS:
+            self.world.disturbed_ms = self.world.now_ms + longest_ms + MOST_PAUSED_MS
 
     # --- whom
 
@@ -66,7 +82,7 @@ class Nemesis:
     def _is_silent(self) -> bool:
         return self.world.dice.random() < 0.3
 
-    def _later(self, delay_ms: int, deed: Callable[..., object], *args: Member) -> None:
+    def later(self, delay_ms: int, deed: Callable[..., object], *args: Member) -> None:
         def strike() -> None:
             if not self.is_over:
                 deed(*args)
@@ -116,8 +132,15 @@ class Nemesis:
         if leader is not None and dice.random() < 0.7:
             leader.crash(silently=self._is_silent())
         if dice.random() < 0.5:
-            self._later(dice.randint(50, 800), self.crash_the_leader)
+            self.later(dice.randint(50, 800), self.crash_the_leader)
         return bool(doomed)
+
+    def coup(self) -> bool:
+        """See `coup.py`."""
+        if len(self.simulation.ensemble.quorum.voters) == 1:
+            return False
+        Coup(self).begin()
+        return True
 
     def start(self) -> bool:
         down = [member for member in self.members.values() if not member.is_running]
@@ -131,7 +154,8 @@ class Nemesis:
         if member.is_paused:
             return False
         member.pause()
-        duration = self.world.dice.choice((20, 200, 1_000, 3_000))
+        duration = self.world.dice.choice((20, 200, 1_000, MOST_PAUSED_MS))
+        self.world.disturbed_ms = max(self.world.disturbed_ms, self.world.now_ms + duration)
         self.world.tell(f"{member.sid} STANDS STILL for {duration} ms")
         self.world.after(duration, member.resume)
         return True
@@ -160,7 +184,7 @@ class Nemesis:
         if leader is None:
             return False
         outward, inward = self.world.dice.choice(((True, True), (True, False), (False, True)))
-        self._cut_around(leader, outward=outward, inward=inward)
+        self.cut_around(leader, outward=outward, inward=inward)
         return True
 
     def strand_the_leader(self) -> bool:
@@ -170,22 +194,22 @@ class Nemesis:
             return False
         dice = self.world.dice
         self.simulation.hush_until_ms = self.world.now_ms + 2_500
-        self._cut_around(leader, outward=True, inward=dice.random() < 0.5)
+        self.cut_around(leader, outward=True, inward=dice.random() < 0.5)
         self.simulation.kind.push(leader, dice.randint(1, 5))
         crash_ms = dice.randint(20, 300)
-        self._later(crash_ms, self._crash_and_heal, leader)
-        self._later(crash_ms + dice.randint(100, 1_500), self._start, leader)
+        self.later(crash_ms, self._crash_and_heal, leader)
+        self.later(crash_ms + dice.randint(100, 1_500), self._start, leader)
         return True
 
     def _crash_and_heal(self, leader: Member) -> None:
         leader.crash(why="stranded")
-        self.network.heal()
+        self.make_peace()
 
     def _start(self, member: Member) -> None:
         if not member.is_running:
             member.start()
 
-    def _cut_around(self, member: Member, *, outward: bool, inward: bool) -> None:
+    def cut_around(self, member: Member, *, outward: bool, inward: bool) -> None:
         self.world.tell(f"CUT around {member.sid}")
         for sid in self.members:
             if sid != member.sid:
@@ -198,7 +222,7 @@ class Nemesis:
         had_any = bool(self.network.cuts or self.network.slowness)
         if had_any:
             self.world.tell("the network is HEALED")
-            self.network.heal()
+            self.make_peace()
         return had_any
 
     def break_a_link(self) -> bool:
@@ -225,6 +249,7 @@ class Nemesis:
     def slow_a_way(self) -> bool:
         one, other = self._any(), self._any()
         self.network.slowness[one.sid, other.sid] = self.world.dice.choice((5, 20, 60))
+        self.world.disturbed_ms = NEVER_MS
         return one is not other
 
     # --- disks and clocks
@@ -290,6 +315,7 @@ _FAULTS = {
     "crash the leader": Nemesis.crash_the_leader,
     "crash all": Nemesis.crash_all,
     "doom": Nemesis.doom,
+    "coup": Nemesis.coup,
     "start": Nemesis.start,
     "pause": Nemesis.pause,
     "cut two ways": Nemesis.cut_two_ways,

@@ -71,11 +71,13 @@ class End:
 class Network:
     """All the ways between members."""
 
-    def __init__(self, world: World, *, delay_ms: tuple[int, int], split_odds: float) -> None:
-        """`delay_ms`: the least and the most that a piece takes; `split_odds`: how often it comes in two."""
+    def __init__(self, world: World, *, delay_ms: tuple[int, int], split_odds: float, image_ms: int) -> None:
+        """`delay_ms`: the least and the most that a piece takes; `split_odds`: how often it comes in two; `image_ms`:
+        the most that an image takes beside that."""
         self.world = world
         self.delay_ms = delay_ms
         self.split_odds = split_odds
+        self.image_ms = image_ms
         self.members: dict[int, Member] = {}
         #: (from, to): nothing arrives.
         self.cuts: set[tuple[int, int]] = set()
@@ -95,6 +97,15 @@ class Network:
     def cut(self, source: int, target: int) -> None:
         """Nothing arrives this way any more."""
         self.cuts.add((source, target))
+
+    def slow(self, source: int, target: int, delay_ms: int) -> None:
+        """What goes this way takes so long, or somewhat less."""
+        self.slowness[source, target] = max(1, delay_ms // max(1, self.delay_ms[1]))
+
+    @property
+    def longest_ms(self) -> int:
+        """How long a piece takes at most where it takes longest."""
+        return self.delay_ms[1] * max(self.slowness.values(), default=1)
 
     def heal(self) -> None:
         """Everything arrives again, and at its usual pace."""
@@ -154,8 +165,11 @@ class Network:
             return
         dice = self.world.dice
         if isinstance(piece, Image):
-            for _ in range(dice.randint(0, 3)):
+            # A large tree takes its time, and the leader does not stand still meanwhile.
+            parts = dice.randint(0, 3)
+            for _ in range(parts):
                 self._put(end, PART)
+                end.out.arrival_ms += dice.randint(0, self.image_ms) // parts
         elif len(piece) > 1 and self.split_odds and dice.random() < self.split_odds:
             at = dice.randrange(1, len(piece))
             self._put(end, piece[:at])

@@ -34,6 +34,8 @@ def is_alive(session_id: int) -> bool:
 class OpaqueKind:
     """Members that are opaque cores, and the work for them."""
 
+    pace = 1
+
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self._written = 0

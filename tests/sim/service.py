@@ -4,11 +4,13 @@ From `order` they make their own account of every znode, the slow and plain way:
 answer can be checked by itself, whichever member gave it:
 
     acknowledged     a write that was answered is in the order, as that session's, once
+    session order    a session's writes are in the order as it asked for them, wherever it did
     linearizable     a write that begins after another was answered has the greater zxid
     reads            show the znode as it is at the zxid that the answer names
     watches          the event comes before any answer of a later zxid than the change
     ephemerals       are gone with their session, all of them, by the same txn, and no session makes one after its end
     sessions         expire when nothing was heard of them for their timeout, and never else
+    locks            have one holder at a time (`locks.py`)
     digests          two members' trees are equal at equal zxids
 """
 
@@ -21,6 +23,7 @@ import attrs
 
 from tests.sim.disk import Image
 from tests.sim.judges import Judges
+from tests.sim.locks import LOCK, Locks
 from tests.sim.tale import short
 from tests.sim.world import World
 from zkpy.proto import opcodes
@@ -48,9 +51,10 @@ class ServiceJudges(Judges):
     """Judges of ZAB and of what is built on it."""
 
     def __init__(self, world: World, slack_ms: int) -> None:
-        """`slack_ms`: how much less than its leader a learner's client may have been heard of; -1: nobody knows."""
+        """`slack_ms`: how much less than its leader a learner's client may have been heard of, undisturbed."""
         super().__init__(world)
         self._slack_ms = slack_ms
+        self.locks = Locks(world, self.fail, slack_ms)
         # session → (when it asked what was answered, its timeout)
         self._alive: dict[int, tuple[int, int]] = {}
         #: The greatest zxid of a write that was answered.
@@ -59,6 +63,8 @@ class ServiceJudges(Judges):
         # path → the zxids of its changes, and what it was from there on
         self._zxids: dict[str, list[int]] = {"/": [0]}
         self._states: dict[str, list[State | None]] = {"/": [State(b"", 0, 0, 0)]}
+        # path → every child that it ever had
+        self._children: dict[str, list[str]] = {}
         self._owned: dict[int, dict[str, None]] = {}
         self._sessions: dict[int, int] = {}
         self._ended: dict[int, int] = {}
@@ -66,6 +72,8 @@ class ServiceJudges(Judges):
         # zxid → (session, cxid); and back
         self._authors: dict[int, tuple[int, int]] = {}
         self._by_author: dict[tuple[int, int], int] = {}
+        # session → the last of its requests that is in the order
+        self._cxids: dict[int, int] = {}
         self._digests: dict[int, tuple[int, int]] = {}
 
     # --- the order
@@ -91,6 +99,14 @@ class ServiceJudges(Judges):
         if header.cxid > 0:
             if author in self._by_author:
                 self.fail("Once", f"{author} is both {short(self._by_author[author])} and {short(zxid)}")
+            # Whoever has left a member may have left requests there, which are refused by error txns, if need be late.
+            if header.type != opcodes.ERROR:
+                last = self._cxids.get(header.client_id, 0)
+                if header.cxid < last:
+                    self.fail(
+                        "SessionOrder", f"{short(zxid)} was asked by {author[0]:#x} as {author[1]}, before {last}"
+                    )
+                self._cxids[header.client_id] = header.cxid
             self._by_author[author] = zxid
         self._apply(zxid, header, header.type, txn)
 
@@ -107,6 +123,8 @@ class ServiceJudges(Judges):
                 if owner not in self._sessions:
                     self.fail("Ephemerals", f"{short(zxid)} makes {txn.path} for the session {owner:#x}, which is over")
                 self._owned.setdefault(owner, {})[txn.path or ""] = None
+                if (txn.path or "").startswith(LOCK):
+                    self.locks.created(zxid, txn.path or "", owner)
             self._change(zxid, txn.path or "", State(txn.data, zxid, 0, owner))
         elif isinstance(txn, DeleteTxn):
             self._remove(zxid, txn.path or "")
@@ -115,6 +133,8 @@ class ServiceJudges(Judges):
             if state is None:
                 self.fail("Integrity", f"{short(zxid)} sets {txn.path}, which is not there")
             self._change(zxid, txn.path or "", State(txn.data, zxid, txn.version, state.owner))
+            if txn.path == LOCK:
+                self.locks.written(zxid, header.client_id, txn.data or b"")
         elif type_ == opcodes.CREATE_SESSION:
             self._sessions[header.client_id] = zxid
         elif type_ == opcodes.CLOSE_SESSION:
@@ -135,8 +155,12 @@ class ServiceJudges(Judges):
         return states[-1] if states else None
 
     def _change(self, zxid: int, path: str, state: State | None) -> None:
-        self._zxids.setdefault(path, []).append(zxid)
-        self._states.setdefault(path, []).append(state)
+        if path not in self._zxids:
+            self._zxids[path] = []
+            self._states[path] = []
+            self._children.setdefault(path[: path.rindex("/")] or "/", []).append(path)
+        self._zxids[path].append(zxid)
+        self._states[path].append(state)
 
     def _remove(self, zxid: int, path: str) -> None:
         state = self._now(path)
@@ -144,6 +168,8 @@ class ServiceJudges(Judges):
             self.fail("Integrity", f"{short(zxid)} deletes {path}, which is not there")
         if state.owner:
             self._owned.get(state.owner, {}).pop(path, None)
+            if path.startswith(LOCK):
+                self.locks.removed(zxid, path)
         self._change(zxid, path, None)
 
     def _at(self, path: str, zxid: int) -> State | None:
@@ -195,9 +221,11 @@ class ServiceJudges(Judges):
 
     def _check_expiry(self, session_id: int) -> None:
         """A leader lets this session expire."""
-        if session_id not in self._alive or self._slack_ms < 0:
+        if session_id not in self._alive:
             return
         alive_ms, timeout_ms = self._alive[session_id]
+        if alive_ms < self.world.disturbed_ms + self._slack_ms:
+            return
         silent_ms = self.world.now_ms - alive_ms
         if silent_ms < timeout_ms - self._slack_ms:
             self.fail("Sessions", f"{session_id:#x} expires, with {timeout_ms} ms to live and {silent_ms} ms silent")
@@ -218,13 +246,9 @@ class ServiceJudges(Judges):
         self.reads += 1
         state = self._at(call.path, zxid)
         if call.op == opcodes.GET_CHILDREN2 and children is not None:
-            prefix = "/" if call.path == "/" else call.path + "/"
-            expected = [
-                path[len(prefix) :]
-                for path in self._states
-                if path.startswith(prefix) and path != "/" and "/" not in path[len(prefix) :] and self._at(path, zxid)
-            ]
-            if sorted(expected) != children:
+            paths = self._children.get(call.path, ())
+            expected = sorted([path[path.rindex("/") + 1 :] for path in paths if self._at(path, zxid)])
+            if expected != children:
                 self.fail("Read", f"client {number} sees {children} in {call.path} at {short(zxid)}, not {expected}")
             return
         if (node is None) != (state is None):

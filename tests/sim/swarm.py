@@ -20,6 +20,7 @@ FAULTS = {
     "crash the leader": 3,
     "crash all": 2,
     "doom": 6,
+    "coup": 12,
     "start": 8,
     "pause": 2,
     "cut two ways": 3,
@@ -51,6 +52,7 @@ class Swarm:
     sync_limit: int
     delay_ms: tuple[int, int]
     split_odds: float
+    image_ms: int
     sync_ms: int
     turn_ms: int
     snap_count: int
@@ -94,6 +96,7 @@ class Swarm:
             sync_limit=choice((2, 5)),
             delay_ms=choice(((1, 1), (0, 3), (1, 10), (1, 40), (20, 30))),
             split_odds=choice((0.0, 0.0, 0.1, 0.5)),
+            image_ms=choice((0, 50, 500)),
             sync_ms=choice((0, 0, 5, 30, 100)),
             turn_ms=choice((0, 0, 2, 20)),
             snap_count=choice((3, 10, 30, 1000)),
@@ -102,7 +105,7 @@ class Swarm:
             tail=choice((0, 2, 30, 500)),
             read_limit=choice((0, 20, 300, 300)),
             read_chunk=choice((2, 10, 100)),
-            force_snap=dice.random() < 0.1,
+            force_snap=dice.random() < 0.2,
             fault_ms=choice((30, 100, 300, 1000)),
             work_ms=choice((5, 20, 60)),
             burst=choice((1, 1, 3, 10)),

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.sim.clients import Client
+from tests.sim.coup import LAG_MS
 from tests.sim.disk import Image
 from tests.sim.judges import Judges
+from tests.sim.lockers import Locker
 from tests.sim.service import ServiceJudges
 from zkpy.keeper.connection import Connection
 from zkpy.keeper.keeper import Keeper
@@ -99,7 +101,9 @@ class Whole:
         self.clients: dict[Connection, Client] = {}
         # until the tree has come so far it is a mixture of moments
         self._fuzzy_until = fuzzy_until
+        # what is being written, and how much of it in each turn
         self._image: FuzzyImage | None = None
+        self._budget = 0
 
     # --- clients
 
@@ -144,6 +148,7 @@ class Whole:
         self._finish_image()
         self._image = FuzzyImage(tree, self.judges.history(self.member.sid, tree.last_zxid))
         self._image.end_zxid = max(tree.last_zxid, self._fuzzy_until)
+        self._budget = self.member.world.dice.choice((50, 300, 2_000))
         return self._image
 
     def _finish_image(self) -> None:
@@ -166,7 +171,7 @@ class Whole:
 
     def settle(self) -> None:
         """The end of a turn: all goes to the clients, the judges look at the tree, an image gets a slice."""
-        if self._image is not None and self._image.step(self.member.world.dice.choice((100, 400, 2_000))):
+        if self._image is not None and self._image.step(self._budget):
             self._image = None
         replica = self.replica
         keeper = replica.keeper
@@ -202,6 +207,9 @@ class Whole:
 class WholeKind:
     """Members that are whole Replicas, and their clients."""
 
+    #: Clients take a while to find a member that serves, and to come to something there.
+    pace = 2
+
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self.clients: list[Client] = []
@@ -210,8 +218,9 @@ class WholeKind:
         swarm = simulation.swarm
         # A learner that is cut off from its leader serves on for syncLimit; and it tells its touches every half tick.
         slack_ms = (swarm.sync_limit + 3) * swarm.tick_ms + 4 * swarm.delay_ms[1] + swarm.turn_ms
-        is_timed = not {"pause", "slow a way"} & swarm.odds.keys()
-        return ServiceJudges(simulation.world, slack_ms if is_timed else -1)
+        if "coup" in swarm.odds:
+            slack_ms += 4 * LAG_MS
+        return ServiceJudges(simulation.world, slack_ms)
 
     def make_core(self, member: Member, image: Image, entries: list[Entry]) -> Whole:
         simulation = self.simulation
@@ -246,6 +255,10 @@ class WholeKind:
         if not self.clients:
             count = dice.choice((1, 2, 4, 8))
             self.clients = [Client(self.simulation, number) for number in range(1, count + 1)]
+            judges = self.simulation.judges
+            assert isinstance(judges, ServiceJudges)
+            for number in range(101, 101 + dice.choice((0, 2, 3))):
+                self.clients.append(Locker(self.simulation, number, judges.locks))
         for _ in range(self.simulation.swarm.burst):
             dice.choice(self.clients).act()
 
@@ -265,8 +278,10 @@ class WholeKind:
             client.is_ending = True
         limit_ms = 60_000
         if not world.run_until(self._are_done, limit_ms):
-            late = [client.describe() for client in self.clients if not client.is_done]
-            self.simulation.judges.fail("Liveness", f"no answer in {limit_ms} ms for {'; '.join(late)}")
+            late = [client for client in self.clients if not client.is_done]
+            law = "Lock" if all(isinstance(client, Locker) for client in late) else "Liveness"
+            who = "; ".join([client.describe() for client in late])
+            self.simulation.judges.fail(law, f"not done in {limit_ms} ms: {who}")
         for client in self.clients:
             client.stop()
         world.run(world.now_ms + 200)

@@ -15,6 +15,10 @@ from typing import Any
 
 #: Where time begins, so that no member mistakes "never" for the first millisecond.
 START_MS = 1_000
+#: More than any world needs, by far: one that comes to so many events goes round in circles.
+MOST_EVENTS = 1_000_000
+#: A time that does not come.
+NEVER_MS = 1 << 60
 
 
 class Violation(Exception):
@@ -34,6 +38,8 @@ class World:
         self.is_telling = is_telling
         self.story: list[str] = []
         self.events = 0
+        #: Until then something may take longer than members, or messages between them, take in this world.
+        self.disturbed_ms = 0
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
 
@@ -68,6 +74,8 @@ class World:
         when_ms, _, event, args = heapq.heappop(self._heap)
         self.now_ms = when_ms
         self.events += 1
+        if self.events > MOST_EVENTS:
+            raise Violation("Liveness", f"no end after {MOST_EVENTS} events")
         event(*args)
 
     def tell(self, line: str) -> None:
