@@ -182,6 +182,28 @@ def test_tables_shrink_when_very_many_watches_go(watches: Watches[str]) -> None:
     assert watches.data.__sizeof__() < big / 100
 
 
+def test_paths_with_one_standard_watch_share_what_stands_there_until_more_comes(watches: Watches[str]) -> None:
+    for path in ("/a", "/b", "/c", "/d"):
+        watches.watch_data(path, "x")
+        watches.watch_children(path, "x")
+    shared = watches.data["/a"]
+    assert all(entry is shared for table in (watches.data, watches.child) for entry in table.values())
+    watches.watch_data("/a", "y")
+    watches.watch_data("/b", "x", PERSISTENT)
+    watches.watch_children("/c", "y", PERSISTENT)
+    watches.check()
+    assert watches.data == {"/a": {"x": 1, "y": 1}, "/b": {"x": 3}, "/c": {"x": 1}, "/d": {"x": 1}}
+    assert watches.child["/c"] == {"x": 1, "y": 2}
+    assert watches.remove("/d", "x", STANDARD, 0)
+    assert watches.remove("/a", "x", STANDARD, 0)
+    watches.watch_data("/a", "z")
+    watches.check()
+    assert watches.data == {"/a": {"y": 1, "z": 1}, "/b": {"x": 3}, "/c": {"x": 1}}
+    watches.drop("x")
+    watches.check()
+    assert (watches.data, watches.child) == ({"/a": {"y": 1, "z": 1}}, {"/c": {"y": 2}})
+
+
 def test_check_finds_tables_that_disagree(watches: Watches[str]) -> None:
     watches.watch_data("/a", "x")
     watches.data["/b"] = {"x": STANDARD}

@@ -8,6 +8,9 @@ Two tables, each path → watcher → modes:
 A *standard* watch goes with its first firing on its exact path; *persistent* and *recursive* ones stay until they are
 removed. A recursive watch stands in the data table and also hears of every descendant. The modes of one watcher on
 one path coexist (3.9). A watcher is whatever hashable object the caller registers: here it is only a name.
+
+There may be millions, nearly all of them standard ones whose watcher is the only one on its path: what stands in the
+table for all of these is one dict, which the watcher has for its own and which is never changed.
 Sources: WatchManager, WatcherModeManager, DataTree's triggerWatch calls.
 """
 
@@ -44,7 +47,7 @@ class Firing(Generic[W]):
 class Watches(Generic[W]):
     """All watches of one server's connections."""
 
-    __slots__ = ("_paths", "child", "data", "recursive_count")
+    __slots__ = ("_alone", "_paths", "child", "data", "recursive_count")
 
     def __init__(self) -> None:
         self.data: Table[W] = {}
@@ -53,23 +56,20 @@ class Watches(Generic[W]):
         self.recursive_count = 0
         # watcher → the paths it stands at in (data, child); invariant: mirrors the two tables exactly
         self._paths: dict[W, tuple[dict[str, None], dict[str, None]]] = {}
+        # watcher → what stands in a table where it is alone, with a standard watch; the same watchers
+        self._alone: dict[W, dict[W, int]] = {}
 
     # --- asking ------------------------------------------------------------------------------------------------
 
     def watch_data(self, path: str, watcher: W, mode: int = STANDARD) -> None:
         """Ask about the node at `path`, whether it exists or not."""
-        modes = self.data.setdefault(path, {})
-        before = modes.get(watcher, 0)
-        modes[watcher] = before | mode
+        before = self._add(self.data, 0, path, watcher, mode)
         if mode & ~before & RECURSIVE:
             self.recursive_count += 1
-        self._standing(watcher)[0][path] = None
 
     def watch_children(self, path: str, watcher: W, mode: int = STANDARD) -> None:
         """Ask about the list of children of `path`."""
-        modes = self.child.setdefault(path, {})
-        modes[watcher] = modes.get(watcher, 0) | mode
-        self._standing(watcher)[1][path] = None
+        self._add(self.child, 1, path, watcher, mode)
 
     def watch_persistently(self, path: str, watcher: W, recursive: bool) -> None:
         """Add a watch that stays (addWatch)."""
@@ -96,15 +96,18 @@ class Watches(Generic[W]):
         paths = self._paths.pop(watcher, None)
         if paths is None:
             return
+        del self._alone[watcher]
         # Without `_take`: a client may have left hundreds of thousands, and everybody else waits for this.
         recursive = 0
         for table, side in ((self.data, paths[0]), (self.child, paths[1])):
             for path in side:
                 entry = table[path]
-                if entry.pop(watcher) & RECURSIVE:
+                if entry[watcher] & RECURSIVE:
                     recursive += 1
-                if not entry:
+                if len(entry) == 1:
                     del table[path]
+                else:
+                    del entry[watcher]
         self.recursive_count -= recursive
         # A dict keeps the size it once had; a copy has the size of what is in it.
         if len(paths[0]) > SHRINK_AT and len(paths[0]) > len(self.data):
@@ -163,11 +166,24 @@ class Watches(Generic[W]):
 
     # --- bookkeeping -------------------------------------------------------------------------------------------
 
-    def _standing(self, watcher: W) -> tuple[dict[str, None], dict[str, None]]:
+    def _add(self, table: Table[W], side: int, path: str, watcher: W, mode: int) -> int:
+        """Add a mode; those that it had there before."""
         paths = self._paths.get(watcher)
         if paths is None:
             paths = self._paths[watcher] = ({}, {})
-        return paths
+            self._alone[watcher] = {watcher: STANDARD}
+        entry = table.get(path)
+        if entry is None:
+            paths[side][path] = None
+            table[path] = self._alone[watcher] if mode == STANDARD else {watcher: mode}
+            return 0
+        before = entry.get(watcher, 0)
+        if mode & ~before:
+            paths[side][path] = None
+            if len(entry) == 1 and self._alone[next(iter(entry))] is entry:
+                entry = table[path] = dict(entry)
+            entry[watcher] = before | mode
+        return before
 
     def _take(self, table: Table[W], side: int, path: str, watcher: W, modes: int) -> bool:
         entry = table.get(path)
@@ -182,13 +198,15 @@ class Watches(Generic[W]):
         if after:
             entry[watcher] = after
             return True
-        del entry[watcher]
-        if not entry:
+        if len(entry) == 1:
             del table[path]
+        else:
+            del entry[watcher]
         paths = self._paths[watcher]
         del paths[side][path]
         if not paths[0] and not paths[1]:
             del self._paths[watcher]
+            del self._alone[watcher]
         return True
 
     # --- looking on --------------------------------------------------------------------------------------------
@@ -213,6 +231,7 @@ class Watches(Generic[W]):
                     assert path in self._paths[watcher][side], (path, watcher)
                     seen += 1
         assert seen == self.total
+        assert self._alone == {watcher: {watcher: STANDARD} for watcher in self._paths}
         assert self.recursive_count == sum(
             modes & RECURSIVE != 0 for entry in self.data.values() for modes in entry.values()
         )
