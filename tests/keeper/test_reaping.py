@@ -1,6 +1,10 @@
 """Containers and TTL nodes: when they go, how, and how fast (ContainerManager)."""
 
+import pytest
+
 from tests.keeper.harness import OPEN, START_MS, Client, World
+from zkpy.keeper import reaper
+from zkpy.keeper.reaper import Reaper
 from zkpy.proto import events, opcodes
 from zkpy.proto.records import CreateTTLRequest
 from zkpy.tree.datatree import DataTree
@@ -129,6 +133,28 @@ def test_reaping_is_spread_over_time() -> None:
     assert len(reaped(world)) == first + 3
     stay(world, client, 20_000)
     assert sorted(map(str, reaped(world))) == [f"/c{number}" for number in range(10)], "each once"
+
+
+def test_only_some_of_very_many_are_looked_at_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaper, "LOOK_LIMIT", 3)
+    world = World(container_max_per_minute=60_000_000)
+    client = world.client()
+    for number in range(10):
+        client.create(f"/c{number}", op=opcodes.CREATE_CONTAINER)
+        client.create(f"/c{number}/x")
+        client.delete(f"/c{number}/x")
+    of_world = Reaper(world.tree, world.keeper.settings, 0)
+    assert of_world.deadline_ms() == CHECK_MS
+    found: list[str] = []
+    sizes = []
+    while not sizes or of_world.deadline_ms() == 0:
+        some = of_world.due(CHECK_MS, 0)
+        sizes.append(len(some))
+        found += some
+        client.delete(f"/c{9 - len(sizes)}")  # others go their own ways meanwhile
+    assert sizes == [3, 3, 1, 1]
+    assert found == [f"/c{number}" for number in (0, 1, 2, 3, 4, 5, 6, 9)]
+    assert of_world.deadline_ms() == 2 * CHECK_MS
 
 
 def test_server_without_candidates_does_not_wake_for_them(world: World, client: Client) -> None:

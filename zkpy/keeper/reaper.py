@@ -5,16 +5,31 @@ goes when it has no children and nobody set its data for its ttl. Source: Contai
 """
 
 from collections import deque
+from typing import Final
 
 from zkpy.keeper.settings import Settings
 from zkpy.tree.datatree import DataTree
 from zkpy.tree.znode import TTL_MASK
 
+#: How many are looked at in one turn: some milliseconds, and there may be millions.
+LOOK_LIMIT: Final = 10_000
+
 
 class Reaper:
-    """Looks through the candidates every check interval, and hands them out no faster than the settings allow."""
+    """Looks at all of them every check interval, some in a turn, and hands them out as fast as the settings allow."""
 
-    __slots__ = ("_interval_ms", "_next_check_ms", "_next_hand_out_us", "_queue", "_settings", "_spacing_us", "_tree")
+    __slots__ = (
+        "_at",
+        "_interval_ms",
+        "_next_check_ms",
+        "_next_hand_out_us",
+        "_queue",
+        "_queued",
+        "_round",
+        "_settings",
+        "_spacing_us",
+        "_tree",
+    )
 
     def __init__(self, tree: DataTree, settings: Settings, now_ms: int) -> None:
         self._tree = tree
@@ -23,10 +38,17 @@ class Reaper:
         self._spacing_us = 60_000_000 // max(1, settings.container_max_per_minute)
         self._next_check_ms = now_ms + self._interval_ms
         self._next_hand_out_us = now_ms * 1000
+        # What to look at in this round, and how far that has come.
+        self._round: list[str] = []
+        self._at = 0
+        # Who is to go; the same twice, to hand them out and to look them up.
         self._queue: deque[str] = deque()
+        self._queued: set[str] = set()
 
     def deadline_ms(self) -> int | None:
         """When `due` has something to say, None if there is no container and no TTL node at all."""
+        if self._round:
+            return 0
         if self._queue:
             return -(-self._next_hand_out_us // 1000)
         if not self._tree.containers and not self._tree.ttls:
@@ -35,29 +57,35 @@ class Reaper:
 
     def due(self, now_ms: int, wall_ms: int) -> list[str]:
         """The paths to delete now."""
-        if now_ms >= self._next_check_ms:
+        if now_ms >= self._next_check_ms and not self._round:
             self._next_check_ms = now_ms + self._interval_ms
-            waiting = set(self._queue)
-            self._queue.extend(path for path in self._candidates(wall_ms) if path not in waiting)
+            self._round = [*self._tree.containers, *self._tree.ttls]
+        if self._round:
+            some = self._round[self._at : self._at + LOOK_LIMIT]
+            self._at += LOOK_LIMIT
+            if self._at >= len(self._round):
+                self._round = []
+                self._at = 0
+            for path in some:
+                if path not in self._queued and self._is_done_with(path, wall_ms):
+                    self._queue.append(path)
+                    self._queued.add(path)
         paths = []
         now_us = now_ms * 1000
         self._next_hand_out_us = max(self._next_hand_out_us, now_us - 1_000_000)
         while self._queue and self._next_hand_out_us <= now_us:
             self._next_hand_out_us += self._spacing_us
             paths.append(self._queue.popleft())
+        self._queued.difference_update(paths)
         return paths
 
-    def _candidates(self, wall_ms: int) -> list[str]:
-        nodes = self._tree.nodes
-        never_used_ms = self._settings.container_max_never_used_ms
-        found = []
-        for path in self._tree.containers:
-            node = nodes[path]
-            unused_ms = wall_ms - node.mtime
-            if not node.children and (node.cversion > 0 or (never_used_ms and unused_ms > never_used_ms)):
-                found.append(path)
-        for path in self._tree.ttls:
-            node = nodes[path]
-            if not node.children and wall_ms - node.mtime > node.owner & ~TTL_MASK:
-                found.append(path)
-        return found
+    def _is_done_with(self, path: str, wall_ms: int) -> bool:
+        """May it go, if it is still there?"""
+        node = self._tree.nodes.get(path)
+        if node is None or node.children:
+            return False
+        unused_ms = wall_ms - node.mtime
+        if path in self._tree.containers:
+            never_used_ms = self._settings.container_max_never_used_ms
+            return bool(node.cversion > 0 or (never_used_ms and unused_ms > never_used_ms))
+        return path in self._tree.ttls and unused_ms > node.owner & ~TTL_MASK
