@@ -99,18 +99,23 @@ class ServiceJudges(Judges):
         if header.cxid > 0:
             if author in self._by_author:
                 self.fail("Once", f"{author} is both {short(self._by_author[author])} and {short(zxid)}")
-            # Whoever has left a member may have left requests there, which are refused by error txns, if need be late.
-            if header.type != opcodes.ERROR:
-                last = self._cxids.get(header.client_id, 0)
-                if header.cxid < last:
-                    self.fail(
-                        "SessionOrder", f"{short(zxid)} was asked by {author[0]:#x} as {author[1]}, before {last}"
-                    )
-                self._cxids[header.client_id] = header.cxid
             self._by_author[author] = zxid
         self._apply(zxid, header, header.type, txn)
 
+    def _check_turn(self, zxid: int, header: TxnHeader) -> None:
+        """Whoever has left a member may have left requests there: late ones are refused, and change nothing.
+
+        Only the end of a session may be asked for anywhere.
+        """
+        last = self._cxids.get(header.client_id, 0)
+        if header.cxid < last:
+            asked = f"by {header.client_id:#x} as {header.cxid}"
+            self.fail("SessionOrder", f"{short(zxid)} was asked {asked}, before {last}")
+        self._cxids[header.client_id] = header.cxid
+
     def _apply(self, zxid: int, header: TxnHeader, type_: int, txn: Any) -> None:
+        if isinstance(txn, CreateTxn | DeleteTxn | SetDataTxn):
+            self._check_turn(zxid, header)
         if type_ == opcodes.MULTI:
             subs = txn.txns or ()
             # One that fails takes all others with it.
