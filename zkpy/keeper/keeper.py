@@ -70,6 +70,8 @@ _LARGE: Final = 1 << 14
 #: due at the same tick, and each takes some 30 us.
 WAKE_LIMIT: Final = 256
 _CHUNK: Final = 64
+#: Prompt reads are counted when there are so many, or when somebody asks.
+_COUNT_READS: Final = 1000
 
 #: Why a connection was dropped, for the log: (level, event, fields).
 Note = tuple[str, str, dict[str, object]]
@@ -156,7 +158,7 @@ class Keeper:
         self.sessionless: ExpiryQueue[Connection] = ExpiryQueue(1000)
         #: Bytes of large requests in flight (largeRequestMaxBytes).
         self.large_bytes = 0
-        # Reads answered in the turn in which they came, to be counted at once for all of them.
+        # Reads answered in the turns in which they came, to be counted at once for all of them.
         self._prompt_reads = 0
         # Txns applied since they were last counted.
         self._applied: list[Any] = []
@@ -185,7 +187,7 @@ class Keeper:
         """A turn begins: `now_ms` of a clock that only goes forward, `wall_ms` since 1970."""
         self.now_ms = now_ms
         self.wall_ms = wall_ms
-        if self._prompt_reads:
+        if self._prompt_reads >= _COUNT_READS:
             self._count_reads()
         if self._applied:
             self._count_writes()

@@ -100,7 +100,10 @@ class Driver:
         more = self.hub.read(now, is_behind=is_behind)
         if is_due:
             replica.wake()
-        self.finish()
+        if is_due or replica.keeper.proposals or self.peers is not None:
+            self._carry_out()
+        # else nothing but reads was taken at a server that is alone: most of what idle clients cost.
+        self._answer()
         if self.disk.has_work:
             self.disk.continue_snapshot(monotonic() - started_s)
         return more
@@ -113,6 +116,10 @@ class Driver:
 
     def finish(self) -> None:
         """Carry out what was decided until nothing is left, then send; also what a finished sync leads to."""
+        self._carry_out()
+        self._answer()
+
+    def _carry_out(self) -> None:
         replica = self.replica
         peers = self.peers
         while True:
@@ -137,9 +144,11 @@ class Driver:
                     self.hub.flush(replica.keeper.take_dirty())
                 if not peers.flush():
                     break
-        self.hub.flush(replica.keeper.take_dirty())
-        notes = replica.keeper.take_notes()
-        for level, event, fields in notes:
+
+    def _answer(self) -> None:
+        keeper = self.replica.keeper
+        self.hub.flush(keeper.take_dirty())
+        for level, event, fields in keeper.take_notes():
             _LEVELS[level](event, **fields)
 
 

@@ -38,10 +38,9 @@ FULL_TURNS: Final = 32
 TURN_ROUNDS: Final = 4
 #: Connections accepted in one turn.
 TURN_ACCEPTS: Final = 64
-#: How long `wait_a_moment` waits: the least that epoll can, in seconds; and for a member, whose writes have a way of a
-#: millisecond to go through the others.
-MOMENT_S: Final = 0.001
-MEMBER_MOMENT_S: Final = 0.003
+#: How long `wait_a_moment` waits, in seconds: longer than a member's writes are on their way through the others, and than
+#: it takes until the next of 10,000 idle clients pings.
+MOMENT_S: Final = 0.003
 #: Unsent bytes from which on a client is not read from, and below which it is again.
 UNSENT_HIGH: Final = 1 << 20
 UNSENT_LOW: Final = 1 << 18
@@ -142,8 +141,7 @@ class Hub:
     def wait_a_moment(self) -> bool:
         """Wait a moment for a socket, holding up everything else in this thread. True if one is ready."""
         if not self._left:
-            moment_s = MEMBER_MOMENT_S if self._attached else MOMENT_S
-            self._left = self.epoll.poll(moment_s, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
+            self._left = self.epoll.poll(MOMENT_S, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
         return bool(self._left)
 
     def is_due(self, now_ms: int) -> bool:
