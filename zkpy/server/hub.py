@@ -38,8 +38,8 @@ FULL_TURNS: Final = 32
 TURN_ROUNDS: Final = 4
 #: Connections accepted in one turn.
 TURN_ACCEPTS: Final = 64
-#: How long `wait_a_moment` waits, in seconds: longer than a member's writes are on their way through the others, and than
-#: it takes until the next of 10,000 idle clients pings.
+#: How long `wait_a_moment` waits, in seconds: longer than a member's writes are on their way through the others, and
+#: than it takes until the next of 10,000 idle clients pings.
 MOMENT_S: Final = 0.003
 #: Unsent bytes from which on a client is not read from, and below which it is again.
 UNSENT_HIGH: Final = 1 << 20
