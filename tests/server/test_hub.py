@@ -1,5 +1,6 @@
 """The hub on real sockets, turn by turn: who is read, who is sent to, who is hung up on."""
 
+import errno
 import select
 import socket
 import struct
@@ -22,6 +23,29 @@ from zkpy.server.hub import (
     UNSENT_LIMIT,
     java_address,
 )
+from zkpy.server.ring import Receiver, Ring
+
+
+@pytest.fixture(autouse=True, params=["one by one", "together"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How sockets are read from and sent to; whatever is so in one way is so in all."""
+    chosen: str = request.param
+    if chosen == "one by one":
+        monkeypatch.setattr(hub_module, "Receiver", no_ring)
+    else:
+        try:
+            Receiver(1).close()
+        except OSError as missing:
+            pytest.skip(f"this kernel lets us have no io_uring: {missing}")
+        monkeypatch.setattr(hub_module, "LEAST_RECEIVES", 1)
+        monkeypatch.setattr(hub_module, "LEAST_SENDS", 1)
+    return chosen
+
+
+def no_ring(*_: object) -> None:
+    """What a kernel without one says."""
+    raise OSError(errno.ENOSYS, "io_uring_setup")
+
 
 GET_BIG = request(1, opcodes.GET_DATA, GetDataRequest("/big", False))
 BIG = 400_000
@@ -404,6 +428,59 @@ def test_a_finished_sync_alone_lets_paused_clients_go_on() -> None:
         rig.holds_disk = False
         rig.turns()
         assert [client.reply().xid for _ in range(21)] == [*range(21)]
+
+
+def test_whoever_must_wait_in_the_middle_of_a_turn_costs_nobody_behind_a_request() -> None:
+    with Rig(outstanding_limit=1) as rig:
+        clients = [rig.client() for _ in range(5)]
+        rig.holds_disk = True
+        clients[0].send(create(0, "/0"))
+        rig.turns()
+        for number in (1, 2):
+            clients[number].send(create(number, f"/{number}"))
+        clients[0].send(create(9, "/0-again"))
+        rig.hub._watch(rig.link(clients[0]), select.EPOLLIN | select.EPOLLOUT)  # as with a rest to be sent
+        for number in (3, 4):
+            clients[number].send(create(number, f"/{number}"))
+        rig.token = -1
+        rig.turn()
+        rig.holds_disk = False
+        rig.replica.synced(rig.token)
+        rig.turns(12)
+        assert [client.reply().xid for client in clients] == [0, 1, 2, 3, 4]
+        assert clients[0].reply().xid == 9
+
+
+# --- rings ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["together"], indirect=True)
+@pytest.mark.parametrize("broken", ["receive", "send"])
+def test_a_ring_that_breaks_costs_only_the_connections_it_was_used_for(
+    way: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "planted")
+
+    with Rig() as rig:
+        clients = [rig.client() for _ in range(3)]
+        bystander = rig.client()
+        for client in clients:
+            client.send(PING)
+        with monkeypatch.context() as patched:
+            if broken == "receive":
+                patched.setattr(Receiver, "receive", fail)
+                rig.turn()
+            else:
+                rig.read()
+                patched.setattr(Ring, "submit", fail)
+                rig.finish()
+        assert [link.connection for link in rig.hub.links.values()] == [rig.connection(bystander)]
+        bystander.send(PING)
+        late = rig.client()
+        late.send(PING)
+        rig.turns()
+        assert [bystander.reply().xid, late.reply().xid] == [-2, -2]
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
