@@ -114,6 +114,8 @@ class Hub:
         self._paused: list[Link] = []
         # Sockets that were ready when the turn was full: first in the next one, or those behind them would starve.
         self._left: list[tuple[int, int]] = []
+        # Those that `wait_a_moment` has found: all that were ready.
+        self._found: list[tuple[int, int]] = []
         # For how many more turns to take only FULL_TURN_SOCKETS from the kernel at once.
         self._full_turns = 0
         self._accept_again_ms = 0
@@ -163,9 +165,9 @@ class Hub:
 
     def wait_a_moment(self) -> bool:
         """Wait a moment for a socket, holding up everything else in this thread. True if one is ready."""
-        if not self._left:
-            self._left = self.epoll.poll(MOMENT_S, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
-        return bool(self._left)
+        if not self._left and not self._found:
+            self._found = self.epoll.poll(MOMENT_S, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
+        return bool(self._left or self._found)
 
     def is_due(self, now_ms: int) -> bool:
         """Has the time come to accept connections again?"""
@@ -196,8 +198,10 @@ class Hub:
             self._full_turns -= 1
             most = FULL_TURN_SOCKETS
         was_left = self._left
-        events = was_left or self.epoll.poll(0, most)
+        events = was_left or self._found or self.epoll.poll(0, most)
         self._left = []
+        if not was_left:
+            self._found = []
         for _ in range(TURN_ROUNDS):
             told: dict[Link, bytes] = {}
             untold = 0
