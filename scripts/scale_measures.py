@@ -37,6 +37,8 @@ WINDOW = 100
 #: Requests whose median tells what one of them takes.
 SAMPLE = 300
 IDLE_S = 15.0
+#: How long a server may take to come to rest.
+REST_S = 30
 
 
 class Place(Process):
@@ -121,6 +123,18 @@ class Place(Process):
     def snapshots(self) -> list[str]:
         """The names of the snapshots that it has."""
         return sorted(file.name for file in (self.work / "data" / "version-2").glob("snapshot.*"))
+
+    def rest(self) -> None:
+        """Wait until it writes no snapshot any more."""
+        version_dir = self.work / "data" / "version-2"
+        before: list[tuple[str, int]] = []
+        limit = time.monotonic() + REST_S
+        while time.monotonic() < limit:
+            now = sorted((file.name, file.stat().st_size) for file in version_dir.iterdir())
+            if now == before:
+                return
+            before = now
+            time.sleep(1.5)
 
     def rss_mb(self) -> float:
         """Resident memory, in MB."""
@@ -235,6 +249,8 @@ def znodes(place: Place) -> Figures:
             turns(figures, place, "during the load")
         figures["resident, MB"] = (idle_mb, place.rss_mb())
         figures["bytes per znode"] = (place.rss_mb() - idle_mb) * 1e6 / count
+        place.rest()
+        place.stopwatch()
         after = place.rates()
         for op, rate in before.items():
             figures[f"{op} 50x16, thousands a second"] = (rate, after[op])

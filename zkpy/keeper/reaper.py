@@ -5,6 +5,8 @@ goes when it has no children and nobody set its data for its ttl. Source: Contai
 """
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Final
 
 from zkpy.keeper.settings import Settings
@@ -19,7 +21,6 @@ class Reaper:
     """Looks at all of them every check interval, some in a turn, and hands them out as fast as the settings allow."""
 
     __slots__ = (
-        "_at",
         "_interval_ms",
         "_next_check_ms",
         "_next_hand_out_us",
@@ -38,16 +39,15 @@ class Reaper:
         self._spacing_us = 60_000_000 // max(1, settings.container_max_per_minute)
         self._next_check_ms = now_ms + self._interval_ms
         self._next_hand_out_us = now_ms * 1000
-        # What to look at in this round, and how far that has come.
-        self._round: list[str] = []
-        self._at = 0
+        # What is still to be looked at in this round, None between two rounds.
+        self._round: Iterator[str] | None = None
         # Who is to go; the same twice, to hand them out and to look them up.
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
 
     def deadline_ms(self) -> int | None:
         """When `due` has something to say, None if there is no container and no TTL node at all."""
-        if self._round:
+        if self._round is not None:
             return 0
         if self._queue:
             return -(-self._next_hand_out_us // 1000)
@@ -57,15 +57,14 @@ class Reaper:
 
     def due(self, now_ms: int, wall_ms: int) -> list[str]:
         """The paths to delete now."""
-        if now_ms >= self._next_check_ms and not self._round:
+        if now_ms >= self._next_check_ms and self._round is None:
             self._next_check_ms = now_ms + self._interval_ms
-            self._round = [*self._tree.containers, *self._tree.ttls]
-        if self._round:
-            some = self._round[self._at : self._at + LOOK_LIMIT]
-            self._at += LOOK_LIMIT
-            if self._at >= len(self._round):
-                self._round = []
-                self._at = 0
+            # Copies, for both go on changing.
+            self._round = chain(self._tree.containers.copy(), self._tree.ttls.copy())
+        if self._round is not None:
+            some = list(islice(self._round, LOOK_LIMIT))
+            if len(some) < LOOK_LIMIT:
+                self._round = None
             for path in some:
                 if path not in self._queued and self._is_done_with(path, wall_ms):
                     self._queue.append(path)
