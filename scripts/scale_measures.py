@@ -378,6 +378,8 @@ def watches(place: Place) -> Figures:
                 all_ = [stack.enter_context(connected(place.port, 40_000)) for _ in range(clients)]
                 began_s = time.perf_counter()
                 for at, client in enumerate(all_):
+                    for other in all_:  # a minute is longer than a session may be silent
+                        other.ping()
                     # exists, of nodes that are not there
                     for start in range(0, each, 1000):
                         paths = (
