@@ -5,6 +5,7 @@ import pytest
 from tests.keeper.harness import OPEN, Client, Event, Reply, World, acl
 from zkpy.proto import errors, events, opcodes
 from zkpy.proto.records import CreateRequest, DeleteRequest, GetDataRequest, SetDataRequest, SetWatches
+from zkpy.tree import watches
 
 CREATED, DELETED = events.NODE_CREATED, events.NODE_DELETED
 CHANGED, CHILDREN = events.NODE_DATA_CHANGED, events.NODE_CHILDREN_CHANGED
@@ -466,6 +467,26 @@ def test_watches_go_with_their_connection(world: World, client: Client, writer: 
     client.hang_up()
     assert world.keeper.watches.total == 0
     assert writer.create("/a").err == 0
+
+
+def test_very_many_watches_go_in_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(four_letter_words=frozenset({"wchp"}))
+    client, other, writer = (world.client() for _ in range(3))
+    monkeypatch.setattr(watches, "FEW", 1)
+    monkeypatch.setattr(watches, "DROP_AT_ONCE", 3)
+    for number in range(8):
+        client.exists(f"/n{number}", watch=True)
+    other.exists("/n7", watch=True)
+    client.hang_up()
+    assert world.keeper.deadline_ms() == 0
+    assert world.word(b"wchp").startswith("/n7\n\t")
+    assert writer.create("/n7").err == 0
+    assert other.events() == [(CREATED, "/n7")]
+    assert world.keeper.watches.leaving
+    world.advance(1)
+    assert not world.keeper.watches.leaving
+    assert not world.keeper.watches.data
+    assert world.keeper.deadline_ms() != 0
 
 
 def test_watches_go_when_the_session_closes(world: World, client: Client) -> None:

@@ -177,6 +177,8 @@ def test_tables_shrink_when_very_many_watches_go(watches: Watches[str]) -> None:
         watches.watch_children(f"/{number}", "x")
     big = watches.data.__sizeof__()
     watches.drop("x")
+    while watches.leaving:
+        watches.drop_some()
     watches.check()
     assert list(watches.data) == list(watches.child) == ["/mine"]
     assert watches.data.__sizeof__() < big / 100
@@ -202,6 +204,35 @@ def test_paths_with_one_standard_watch_share_what_stands_there_until_more_comes(
     watches.drop("x")
     watches.check()
     assert (watches.data, watches.child) == ({"/a": {"y": 1, "z": 1}}, {"/c": {"y": 2}})
+
+
+def test_a_watcher_with_very_many_watches_leaves_piece_by_piece_and_hears_nothing_meanwhile(
+    watches: Watches[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zkpy.tree.watches.FEW", 0)
+    monkeypatch.setattr("zkpy.tree.watches.DROP_AT_ONCE", 4)
+    for number in range(3):
+        watches.watch_data(f"/{number}", "x")
+        watches.watch_children(f"/{number}", "x")
+        watches.watch_children(f"/{number}", "y")
+    watches.watch_persistently("/", "x", recursive=True)
+    watches.drop("x")
+    assert list(watches.leaving) == ["x"]
+    watches.check()
+    assert (watches.total, watches.data_paths()) == (3, {})
+    assert fire(watches, DELETED, "/0") == [(NODE_DELETED, "/0", ["y"])]
+    assert fire(watches, DATA_CHANGED, "/1") == []
+    watches.watch_data("/2", "z")  # where "x" is alone, but for this
+    watches.check()
+    pieces = 0
+    while watches.leaving:
+        watches.drop("z")
+        watches.drop_some()
+        watches.check()
+        pieces += 1
+    assert pieces == 2
+    assert (watches.data, watches.recursive_count) == ({}, 0)
+    assert watches.child == {"/1": {"y": 1}, "/2": {"y": 1}}
 
 
 def test_check_finds_tables_that_disagree(watches: Watches[str]) -> None:

@@ -224,8 +224,11 @@ def _wchc(keeper: "Keeper", client: Connection) -> str:
 
 def _wchp(keeper: "Keeper", client: Connection) -> str:
     text = ""
-    for path, watchers in keeper.watches.data.items():
-        text += f"{path}\n" + "".join(f"\t0x{_hex(watcher.session_id)}\n" for watcher in watchers)
+    leaving = keeper.watches.leaving
+    for path, entry in keeper.watches.data.items():
+        watchers = [watcher for watcher in entry if watcher not in leaving]
+        if watchers:
+            text += f"{path}\n" + "".join(f"\t0x{_hex(watcher.session_id)}\n" for watcher in watchers)
     return text + "\n"
 
 

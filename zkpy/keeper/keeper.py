@@ -209,6 +209,8 @@ class Keeper:
                 continue
             self.statistics.sessionless_expired += 1
             self.drop(idle, "no session was set up in time")
+        if self.watches.leaving:
+            self.watches.drop_some()
         if self.read_only_at_ms is not None and now_ms >= self.read_only_at_ms:
             serve_read_only(self)
         if self.reaper is not None:
@@ -222,6 +224,7 @@ class Keeper:
             self.sessionless.next_deadline(),
             self.reaper.deadline_ms() if self.reaper is not None else None,
             self.read_only_at_ms,
+            0 if self.watches.leaving else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 

@@ -25,6 +25,10 @@ STANDARD: Final = 1
 PERSISTENT: Final = 2
 RECURSIVE: Final = 4
 
+#: A watcher with so many watches is dropped at once: hundreds of them may leave in one turn.
+FEW: Final = 50
+#: Of all others the caller lets so many watches go at a time (`drop_some`), in a millisecond or two.
+DROP_AT_ONCE: Final = 2_000
 #: How many watches must go at once for the tables to give memory back.
 SHRINK_AT: Final = 10_000
 
@@ -47,7 +51,7 @@ class Firing(Generic[W]):
 class Watches(Generic[W]):
     """All watches of one server's connections."""
 
-    __slots__ = ("_alone", "_paths", "child", "data", "recursive_count")
+    __slots__ = ("_alone", "_gone", "_paths", "child", "data", "leaving", "recursive_count")
 
     def __init__(self) -> None:
         self.data: Table[W] = {}
@@ -56,7 +60,12 @@ class Watches(Generic[W]):
         self.recursive_count = 0
         # watcher → the paths it stands at in (data, child); invariant: mirrors the two tables exactly
         self._paths: dict[W, tuple[dict[str, None], dict[str, None]]] = {}
-        # watcher → what stands in a table where it is alone, with a standard watch; the same watchers
+        #: Watchers that were dropped and still stand in the tables, with what is left of their paths: nobody hears of
+        #: them any more.
+        self.leaving: dict[W, tuple[dict[str, None], dict[str, None]]] = {}
+        # How many watches the first of those has lost already, in both tables.
+        self._gone = [0, 0]
+        # watcher → what stands in a table where it is alone, with a standard watch; of all in the tables
         self._alone: dict[W, dict[W, int]] = {}
 
     # --- asking ------------------------------------------------------------------------------------------------
@@ -94,25 +103,45 @@ class Watches(Generic[W]):
     def drop(self, watcher: W) -> None:
         """Forget the watcher and all it asked (its connection has closed)."""
         paths = self._paths.pop(watcher, None)
-        if paths is None:
-            return
-        del self._alone[watcher]
-        # Without `_take`: a client may have left hundreds of thousands, and everybody else waits for this.
+        if paths is not None:
+            self.leaving[watcher] = paths
+            if len(self.leaving) == 1 and len(paths[0]) + len(paths[1]) <= FEW:
+                self.drop_some()
+
+    def drop_some(self) -> None:
+        """Let some watches of those that leave go: a client may have had a million, and everybody waits for this."""
+        left = DROP_AT_ONCE
         recursive = 0
-        for table, side in ((self.data, paths[0]), (self.child, paths[1])):
-            for path in side:
-                entry = table[path]
-                if entry[watcher] & RECURSIVE:
-                    recursive += 1
-                if len(entry) == 1:
-                    del table[path]
-                else:
-                    del entry[watcher]
+        while self.leaving:
+            watcher, paths = next(iter(self.leaving.items()))
+            for side, table in enumerate((self.data, self.child)):
+                mine = paths[side]
+                some = min(left, len(mine))
+                left -= some
+                self._gone[side] += some
+                for _ in range(some):
+                    path, _ = mine.popitem()
+                    entry = table[path]
+                    if entry[watcher] & RECURSIVE:
+                        recursive += 1
+                    if len(entry) == 1:
+                        del table[path]
+                    else:
+                        del entry[watcher]
+            if paths[0] or paths[1]:
+                break
+            del self.leaving[watcher]
+            del self._alone[watcher]
+            self._shrink()
         self.recursive_count -= recursive
-        # A dict keeps the size it once had; a copy has the size of what is in it.
-        if len(paths[0]) > SHRINK_AT and len(paths[0]) > len(self.data):
+
+    def _shrink(self) -> None:
+        """A watcher is gone. A dict keeps the size it once had; a copy has the size of what is in it."""
+        data, child = self._gone
+        self._gone = [0, 0]
+        if data > SHRINK_AT and data > len(self.data):
             self.data = dict(self.data)
-        if len(paths[1]) > SHRINK_AT and len(paths[1]) > len(self.child):
+        if child > SHRINK_AT and child > len(self.child):
             self.child = dict(self.child)
 
     # --- firing ------------------------------------------------------------------------------------------------
@@ -150,7 +179,7 @@ class Watches(Generic[W]):
             while at != "/":
                 at = at[: at.rindex("/")] or "/"
                 for watcher, modes in (self.data.get(at) or {}).items():
-                    if modes & RECURSIVE:
+                    if modes & RECURSIVE and watcher not in self.leaving:
                         watchers[watcher] = None
         return watchers
 
@@ -159,6 +188,8 @@ class Watches(Generic[W]):
         if entry is None:
             return {}
         watchers = dict.fromkeys(entry)
+        if self.leaving:
+            watchers = {watcher: None for watcher in entry if watcher not in self.leaving}
         for watcher in watchers:
             if entry[watcher] & STANDARD:
                 self._take(table, side, path, watcher, STANDARD)
@@ -170,6 +201,7 @@ class Watches(Generic[W]):
         """Add a mode; those that it had there before."""
         paths = self._paths.get(watcher)
         if paths is None:
+            assert watcher not in self.leaving, "a connection that has closed asks"
             paths = self._paths[watcher] = ({}, {})
             self._alone[watcher] = {watcher: STANDARD}
         entry = table.get(path)
@@ -223,15 +255,16 @@ class Watches(Generic[W]):
     def check(self) -> None:
         """Assert that the index mirrors the tables; for tests."""
         seen = 0
+        paths = {**self._paths, **self.leaving}
         for side, table in enumerate((self.data, self.child)):
             for path, entry in table.items():
                 assert entry, path
                 for watcher, modes in entry.items():
                     assert modes, (path, watcher)
-                    assert path in self._paths[watcher][side], (path, watcher)
-                    seen += 1
+                    assert path in paths[watcher][side], (path, watcher)
+                    seen += watcher not in self.leaving
         assert seen == self.total
-        assert self._alone == {watcher: {watcher: STANDARD} for watcher in self._paths}
+        assert self._alone == {watcher: {watcher: STANDARD} for watcher in paths}
         assert self.recursive_count == sum(
             modes & RECURSIVE != 0 for entry in self.data.values() for modes in entry.values()
         )
