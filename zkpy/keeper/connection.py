@@ -16,7 +16,7 @@ from zkpy.keeper.auth import Identities, Identity
 from zkpy.proto.frames import Framer
 
 if TYPE_CHECKING:
-    from zkpy.keeper.requests import Request
+    from zkpy.keeper.requests import Request, Usual
     from zkpy.keeper.sessions import Session
 
 NEW: Final = 0
@@ -83,7 +83,7 @@ class Connection:
         # The first bytes of a new connection, until there are four: a word or a frame's length. Then None.
         self.head: bytes | None = b""
         # invariant: not empty while a write of this connection is in flight
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[Request | Usual] = deque()
         self.out: list[bytes] = []
         # Frames that came while more was ready to send than a client may leave unread; see `Keeper.resume`.
         self.backlog: list[bytes] = []

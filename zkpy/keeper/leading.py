@@ -63,7 +63,19 @@ class Leading(Member):
         if op == opcodes.SYNC:
             self.syncs.append(link)
             return
-        request = Request(None, session_id, cxid, op, _NO_HEADER + body, identities, keeper.now_ms)
+        frame = _NO_HEADER + body
+        way = keeper.quick_ways.get(op)
+        if way is not None:
+            session = keeper.sessions.by_id.get(session_id)
+            if (
+                session is not None
+                and not session.is_closing
+                and session.owner in (link, None)
+                and way(keeper, None, session, cxid, op, frame)
+            ):
+                session.owner = link
+                return
+        request = Request(None, session_id, cxid, op, frame, identities, keeper.now_ms)
         if op == opcodes.CREATE_SESSION:
             try:
                 timeout_ms = read_int(body, 0, "CreateSessionTxn.timeOut")[0]

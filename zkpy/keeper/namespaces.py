@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Any, Final
 
 from zkpy.keeper.metrics import Summary
+from zkpy.keeper.requests import Usual
 from zkpy.proto import opcodes
 from zkpy.proto.paths import namespace_of
 from zkpy.proto.records import (
@@ -109,6 +110,24 @@ class Namespaces:
                 for path in txn.paths2_delete or ():
                     self._add_write(path, 0)
         _add(self.writes, name, total, count, least, most)
+
+    def add_usual(self, writes: list[Usual]) -> None:
+        """The same of these alone."""
+        while writes:
+            # Nearly always all of a turn go where the first one goes.
+            name = namespace_of(writes[0].path)
+            prefix = f"/{name}/"
+            sizes = [len(write.path) + len(write.data) for write in writes if write.path.startswith(prefix)]
+            rest: list[Usual] = []
+            if len(sizes) < len(writes):
+                sizes.clear()
+                for write in writes:
+                    if namespace_of(write.path) == name:
+                        sizes.append(len(write.path) + len(write.data))
+                    else:
+                        rest.append(write)
+            _add(self.writes, name, sum(sizes), len(sizes), min(sizes), max(sizes))
+            writes = rest
 
     def lines(self) -> list[tuple[str, str]]:
         """What mntr shows: (key, text) pairs."""

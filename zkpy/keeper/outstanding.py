@@ -9,16 +9,23 @@ Source: PrepRequestProcessor (ChangeRecord, outstandingChanges), ClickHouse Keep
 """
 
 from collections import deque
+from struct import Struct
 from typing import Final
+from zlib import crc32
 
+from zkpy.keeper.requests import UsualSet
 from zkpy.tree.acl import Acl
 from zkpy.tree.datatree import DataTree
-from zkpy.tree.digest import EXCLUDED, MASK, head_digest, node_digest, tail_digest
-from zkpy.tree.prepared import PreparedSet
+from zkpy.tree.digest import EXCLUDED, MASK, node_digest
 from zkpy.tree.znode import ZNode
 
 #: The root's path here. It has two in the tree; with a shadow under each, one would not know of the other's changes.
 ROOT: Final = ""
+
+#: czxid, mzxid; ctime, mtime, version; aversion, owner: of the numbers in a digest those that a new child leaves alone.
+_HEAD: Final = Struct(">qq")
+_MIDDLE: Final = Struct(">qqi")
+_END: Final = Struct(">iq")
 
 
 class Shadow:
@@ -33,8 +40,10 @@ class Shadow:
         "czxid",
         "data",
         "digest",
+        "end",
         "exists",
         "head",
+        "middle",
         "mtime",
         "mzxid",
         "owner",
@@ -59,8 +68,15 @@ class Shadow:
         self.pzxid = node.pzxid
         self.children = children
         self.digest = digest
-        # Its `head_digest`, where that was worked out for the data it has.
+        # Of its digest what a new child leaves alone (`work_out`): what it begins with; -1 for not worked out.
         self.head = -1
+        self.middle = self.end = b""
+
+    def work_out(self, path: str) -> None:
+        """Prepare for new children: the digest after one is that of pzxid, `middle`, cversion, `end` behind `head`."""
+        self.head = crc32(path.encode() + (self.data or b"") + _HEAD.pack(self.czxid, self.mzxid))
+        self.middle = _MIDDLE.pack(self.ctime, self.mtime, self.version)
+        self.end = _END.pack(self.aversion, self.owner)
 
     def copy(self) -> "Shadow":
         """An independent copy, for the undo list of a multi."""
@@ -77,13 +93,13 @@ class Outstanding:
 
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
-        self.shadows: dict[str, Shadow | ZNode | PreparedSet] = {}
-        # (zxid, path) per change, oldest first: what `applied` walks through
-        self.changes: deque[tuple[int, str]] = deque()
+        self.shadows: dict[str, Shadow | ZNode | UsualSet] = {}
+        # (zxid, path, its parent's path or None) per change, oldest first: what `applied` walks through
+        self.changes: deque[tuple[int, str, str | None]] = deque()
         # the tree digest after everything proposed
         self.digest = tree.digest
         # while a multi is prepared: what to put back if it fails, newest last
-        self._undo: list[tuple[str, Shadow | ZNode | PreparedSet | None]] | None = None
+        self._undo: list[tuple[str, Shadow | ZNode | UsualSet | None]] | None = None
 
     def find(self, path: str) -> Shadow | ZNode | None:
         """The node at `path` as it will be, to look at only; None if it will not exist."""
@@ -92,7 +108,7 @@ class Outstanding:
             return self._tree.nodes.get(path)
         if type(shadow) is ZNode:
             return shadow
-        if type(shadow) is PreparedSet:
+        if type(shadow) is UsualSet:
             shadow = self._shadow_of(path, shadow)
         assert type(shadow) is Shadow
         return shadow if shadow.exists else None
@@ -107,8 +123,8 @@ class Outstanding:
     def change(self, path: str, zxid: int) -> Shadow:
         """The shadow of an existing node, to be changed by txn `zxid`; call `changed` afterwards."""
         shadow = self.shadows.get(path)
-        self.changes.append((zxid, path))
-        if type(shadow) is PreparedSet:
+        self.changes.append((zxid, path, None))
+        if type(shadow) is UsualSet:
             shadow = self._shadow_of(path, shadow)
         if type(shadow) is Shadow:
             if self._undo is not None:
@@ -123,8 +139,8 @@ class Outstanding:
         self.shadows[path] = shadow
         return shadow
 
-    def _shadow_of(self, path: str, txn: PreparedSet) -> Shadow:
-        """The shadow of a node of which nothing is proposed but this setData; from now on it stands there."""
+    def _shadow_of(self, path: str, txn: UsualSet) -> Shadow:
+        """The shadow of a node of which nothing but setData is proposed, this one last; from now on it stands there."""
         node = self._tree.nodes[path]
         shadow = Shadow(txn.zxid, node, len(node.children) if node.children else 0, txn.digest)
         shadow.data = txn.data
@@ -136,30 +152,18 @@ class Outstanding:
 
     def changed(self, path: str, shadow: Shadow) -> None:
         """Bring the digest up to date after a change of `shadow`'s fields."""
-        shadow.head = -1
+        shadow.head = -1  # whatever it was that changed
         if self._tree.digest_enabled and not path.startswith(EXCLUDED):
             digest = node_digest(path, shadow)
             self.digest = self.digest - shadow.digest + digest & MASK
             shadow.digest = digest
-
-    def add_child(self, shadow: Shadow, path: str, cversion: int, zxid: int) -> None:
-        """The node of `shadow` gets one more child: `change` and `changed` for the usual create."""
-        self.changes.append((zxid, path))
-        shadow.zxid = shadow.pzxid = zxid
-        shadow.cversion = cversion
-        shadow.children += 1
-        if shadow.head < 0:
-            shadow.head = head_digest(path, shadow.data)
-        digest = tail_digest(shadow.head, shadow)
-        self.digest = self.digest - shadow.digest + digest & MASK
-        shadow.digest = digest
 
     def add(self, path: str, node: ZNode, zxid: int) -> None:
         """`node` will be created at `path`; until then it is not to be changed."""
         if self._undo is not None:
             self._undo.append((path, self.shadows.get(path)))
         self.shadows[path] = node
-        self.changes.append((zxid, path))
+        self.changes.append((zxid, path, None))
         if self._tree.digest_enabled:
             digest = node.digest = node_digest(path, node)
             self.digest = self.digest + digest & MASK
@@ -211,12 +215,17 @@ class Outstanding:
             changes.clear()
             return
         while changes[0][0] <= zxid:
-            path = changes.popleft()[1]
-            last = shadows.get(path)
-            if last is not None and (last.czxid if isinstance(last, ZNode) else last.zxid) <= zxid:
-                del shadows[path]
-                if type(last) is Shadow:
-                    self._settle(path, last)
+            _, path, parent_path = changes.popleft()
+            self._drop(path, zxid)
+            if parent_path is not None:
+                self._drop(parent_path, zxid)
+
+    def _drop(self, path: str, zxid: int) -> None:
+        last = self.shadows.get(path)
+        if last is not None and (last.czxid if isinstance(last, ZNode) else last.zxid) <= zxid:
+            del self.shadows[path]
+            if type(last) is Shadow:
+                self._settle(path, last)
 
     def _settle(self, path: str, shadow: Shadow) -> None:
         """The node is as its shadow was: its digest was worked out once, when the txn was prepared."""
@@ -226,7 +235,7 @@ class Outstanding:
     def ephemerals_of(self, session_id: int) -> list[str]:
         """The ephemerals the session will own: those in the tree and those proposed, less those to be deleted."""
         paths = dict.fromkeys(self._tree.sessions.ephemerals.get(session_id, ()))
-        for _, path in self.changes:
+        for _, path, _ in self.changes:
             shadow = self.find(path)
             if shadow is None or shadow.owner != session_id:
                 paths.pop(path, None)

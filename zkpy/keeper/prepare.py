@@ -14,7 +14,7 @@ from jute import JuteError
 from zkpy.keeper.auth import AclRules, Identities, permits
 from zkpy.keeper.multis import decode_multi
 from zkpy.keeper.outstanding import ROOT, Outstanding
-from zkpy.keeper.quick import prepare_create, prepare_set
+from zkpy.keeper.quick import KNOWN_TAILS_LIMIT
 from zkpy.keeper.requests import Refusal, Request, Undecodable
 from zkpy.keeper.sessions import LiveSessions
 from zkpy.keeper.settings import Settings
@@ -74,10 +74,11 @@ class Preparer:
         self.sessions = sessions
         self.rules = rules
         self.settings = settings
-        #: Is there more to do than the quick ways (zkpy.keeper.quick) do?
-        self.is_careful = settings.enforce_quota or not tree.digest_enabled
         # Encoded ACL → the ACL, for those that normalise to themselves whoever sends them.
         self._acls: dict[bytes, Acl] = {}
+        #: The end of a create, its ACL and flags, as bytes → that ACL, is it ephemeral, is it sequential; only for the
+        #: ACLs that are known, and for what `zkpy.keeper.quick` makes.
+        self.known_tails: dict[bytes, tuple[Acl, bool, bool]] = {}
         #: (text for the log, was it refused) of limits that a write would pass; taken by the keeper.
         self.quota_notes: list[tuple[str, bool]] = []
 
@@ -131,10 +132,8 @@ class Preparer:
             encoded = frame[12:path_end]
             data = frame[path_end + 4 : data_end]
             flags = _INT.unpack_from(frame, len(frame) - 4)[0]
-            txn = prepare_create(self, request, encoded, data, acl, flags)
-            if txn is None:
-                path = str(encoded, "utf-8", "replace")
-                txn = self._create(request, request.op, path, data, acl, flags, -1)
+            path = str(encoded, "utf-8", "replace")
+            txn = self._create(request, request.op, path, data, acl, flags, -1)
             if isinstance(txn, CreateTxn):
                 # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
                 start = frame[8:path_end]
@@ -147,6 +146,10 @@ class Preparer:
                     + frame[path_end:-4]
                     + _CREATE_TAIL.pack(txn.ephemeral, txn.parent_c_version, DIGEST_VERSION, self.outstanding.digest)
                 )
+                if len(self.known_tails) >= KNOWN_TAILS_LIMIT:
+                    self.known_tails.clear()
+                is_sequential = flags in opcodes.SEQUENTIAL_FLAGS
+                self.known_tails[frame[data_end:]] = acl, txn.ephemeral, is_sequential
             return txn
         body, end = CreateRequest.decode(frame, 8)
         if end == len(frame) and body.data is not None and body.acl and all(_is_plain(entry) for entry in body.acl):
@@ -180,15 +183,14 @@ class Preparer:
             size = _INT.unpack_from(frame, path_end)[0]
             data_end = path_end + 4 + size
             expected = _INT.unpack_from(frame, data_end)[0]
-            encoded = frame[12:path_end]
-            path = str(encoded, "utf-8")
+            path = str(frame[12:path_end], "utf-8")
         except (StructError, UnicodeDecodeError):
             size = path_end = -1
         if size < 0 or path_end < 12:
             body = SetDataRequest.decode(frame, 8)[0]
             return self._set_data(request, body.path, body.data, body.version)
         data = frame[path_end + 4 : data_end]
-        txn = prepare_set(self, request, path, encoded, data, expected) or self._set_data(request, path, data, expected)
+        txn = self._set_data(request, path, data, expected)
         request.entry = (
             TXN_HEADER.pack(request.client_id, request.cxid, request.zxid, request.time, request.type)
             + frame[8:data_end]

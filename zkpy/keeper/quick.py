@@ -1,23 +1,31 @@
-"""The usual setData and create, judged and worked out in one piece, at half the price of the general way.
+"""The usual setData and create, judged and worked out in one piece: at half the price of the general way.
 
-Where anything is not as usual (a shadow on the path, a version that does not fit, an ACL that has to be looked at) the
-answer is None and nothing is done: `Preparer` then goes through the checks in Apache's order.
+    frame ─→ UsualSet or UsualCreate: in flight as any request, with its txn's bytes proposed and its answer encoded
+
+What it was judged against cannot change until it is applied, so all that follows from it is known by then: the znode,
+the digests, the packet that answers it. Where anything is not as usual (another change of the znode under way, a
+version that does not fit, an ACL that has to be looked at) the answer is False and nothing is done: `Preparer` then
+goes through the checks in Apache's order. So in here conditions only have to be strict enough.
 """
 
+from collections.abc import Callable
+from struct import Struct
+from struct import error as StructError
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from zkpy.keeper.outstanding import Shadow
-from zkpy.keeper.requests import Request
+from zkpy.keeper.requests import UsualCreate, UsualSet
+from zkpy.keeper.sessions import Session
 from zkpy.proto import opcodes
-from zkpy.proto.paths import is_plain_name
-from zkpy.tree.acl import Acl
 from zkpy.tree.digest import FIELDS, MASK
-from zkpy.tree.prepared import PreparedCreate, PreparedSet
-from zkpy.tree.znode import ZNode
+from zkpy.tree.digest import VERSION as DIGEST_VERSION
+from zkpy.tree.txns import TXN_HEADER
+from zkpy.tree.znode import NORMAL, ZNode, kind_of, wrap_int
 
 if TYPE_CHECKING:
-    from zkpy.keeper.prepare import Preparer
+    from zkpy.keeper.connection import Connection
+    from zkpy.keeper.keeper import Keeper
 
 #: The version after which they begin anew, below zero.
 _LAST_VERSION: Final = 0x7FFFFFFF
@@ -25,98 +33,210 @@ _LAST_VERSION: Final = 0x7FFFFFFF
 _SHORTEST: Final = 2
 #: Where the nodes are that no digest covers and that quotas are kept in.
 _SYSTEM: Final = "/zookeeper"
+#: No names of a znode.
+_RELATIVE: Final = ("", ".", "..")
+#: How many ends of creates (ACL and flags) are known by their bytes.
+KNOWN_TAILS_LIMIT: Final = 1024
+
+_INT: Final = Struct(">i").unpack_from
+#: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
+_CREATE_TAIL: Final = Struct(">?iiQ").pack
+_SET_TAIL: Final = Struct(">iiQ").pack
+_HEADER: Final = TXN_HEADER.pack
+#: The numbers of a node that nobody has changed yet, as its digest has them: three times its zxid, and the rest.
+_NEW_FIELDS: Final = Struct(">qqq36s").pack
+_NEW_REST: Final = Struct(">qqiiiq").pack
+#: The numbers of a znode that changes its children: pzxid and cversion between what stays as it is.
+_PARENT_FIELDS: Final = Struct(">q20si12s").pack
+#: A reply: its length, xid, zxid, error, and then a path's length, or a stat.
+_PATH_REPLY: Final = Struct(">iiqii").pack
+_STAT_REPLY: Final = Struct(">iiqiqqqqiiiqiiq").pack
 
 
-def prepare_set(
-    preparer: "Preparer", request: Request, path: str, encoded: bytes, data: bytes, expected: int
-) -> PreparedSet | None:
-    """A setData of `path` (as bytes: `encoded`) that expects this version of it."""
-    outstanding = preparer.outstanding
-    tree = preparer.tree
-    node = tree.nodes.get(path)
-    session = preparer.sessions.by_id.get(request.client_id)
+def take_set(keeper: "Keeper", client: "Connection | None", session: Session, cxid: int, op: int, frame: bytes) -> bool:
+    """A setData that may act for `session`; True if it is proposed."""
+    try:
+        path_end = 12 + _INT(frame, 8)[0]
+        data_at = path_end + 4
+        data_end = data_at + _INT(frame, path_end)[0]
+        expected = _INT(frame, data_end)[0]
+        encoded = frame[12:path_end]
+        path = encoded.decode()
+    except (StructError, UnicodeDecodeError):
+        return False
+    outstanding = keeper.outstanding
+    node = keeper.tree.nodes.get(path)
     if (
         node is None
-        or path in outstanding.shadows
-        or session is None
-        or session.is_closing
+        or not 12 < path_end < data_at <= data_end
         or not node.acl.world & opcodes.PERM_WRITE
-        or (expected != -1 and expected != node.version)
-        or node.version >= _LAST_VERSION
-        or node.digest < 0
         or len(path) < _SHORTEST
         or path.startswith(_SYSTEM)
-        or preparer.is_careful
     ):
-        return None
-    zxid = request.zxid
-    time_ms = request.time
-    version = node.version + 1
-    digest = crc32(
-        encoded
-        + data
-        + FIELDS.pack(
-            node.czxid, zxid, node.pzxid, node.ctime, time_ms, version, node.cversion, node.aversion, node.owner
+        return False
+    before = outstanding.shadows.get(path)
+    if before is None:
+        version = node.version
+        digest = node.digest
+    elif type(before) is UsualSet:
+        version = before.version
+        digest = before.digest
+    else:
+        return False
+    if (expected != -1 and expected != version) or version >= _LAST_VERSION or digest < 0:
+        return False
+    version += 1
+    zxid = keeper.next_zxid
+    time_ms = keeper.wall_ms
+    data = frame[data_at:data_end]
+    czxid, pzxid, ctime, cversion, aversion = node.czxid, node.pzxid, node.ctime, node.cversion, node.aversion
+    owner = node.owner
+    after = crc32(encoded + data + FIELDS.pack(czxid, zxid, pzxid, ctime, time_ms, version, cversion, aversion, owner))
+    outstanding.digest = tree_digest = outstanding.digest - digest + after & MASK
+    if owner and kind_of(owner, keeper.tree.extended_types) != NORMAL:
+        owner = 0
+    children = len(node.children) if node.children else 0
+    packet = _STAT_REPLY(
+        84,
+        cxid,
+        zxid,
+        0,
+        czxid,
+        zxid,
+        ctime,
+        time_ms,
+        version,
+        wrap_int(2 * cversion - children),
+        aversion,
+        owner,
+        len(data),
+        children,
+        pzxid,
+    )
+    request = UsualSet(client, cxid, keeper.now_ms, path, data, version, time_ms, zxid, after, tree_digest, packet)
+    outstanding.shadows[path] = request
+    outstanding.changes.append((zxid, path, None))
+    keeper.next_zxid = zxid + 1
+    keeper.in_flight.append(request)
+    keeper.proposals.append(
+        (
+            zxid,
+            _HEADER(session.id, cxid, zxid, time_ms, op)
+            + frame[8:data_end]
+            + _SET_TAIL(version, DIGEST_VERSION, tree_digest),
         )
     )
-    txn = PreparedSet(path, data, version, time_ms, zxid, digest)
-    outstanding.shadows[path] = txn
-    outstanding.changes.append((zxid, path))
-    outstanding.digest = outstanding.digest - node.digest + digest & MASK
-    return txn
+    if client is not None:
+        client.waiting.append(request)
+    return True
 
 
-def prepare_create(
-    preparer: "Preparer", request: Request, encoded: bytes, data: bytes, acl: Acl, flags: int
-) -> PreparedCreate | None:
-    """A create of the path `encoded` with these flags."""
-    session = preparer.sessions.by_id.get(request.client_id)
-    if (
-        not encoded.isascii()
-        or session is None
-        or session.is_closing
-        or not 0 <= flags <= opcodes.EPHEMERAL_SEQUENTIAL
-        or request.op == opcodes.CREATE_CONTAINER
-        or preparer.is_careful
-    ):
-        return None
+def take_create(
+    keeper: "Keeper", client: "Connection | None", session: Session, cxid: int, op: int, frame: bytes
+) -> bool:
+    """A create or create2 that may act for `session`; True if it is proposed."""
+    try:
+        path_end = 12 + _INT(frame, 8)[0]
+        data_at = path_end + 4
+        data_end = data_at + _INT(frame, path_end)[0]
+    except StructError:
+        return False
+    encoded = frame[12:path_end]
+    tail = keeper.preparer.known_tails.get(frame[data_end:])
+    if tail is None or not encoded.isascii() or not 12 < path_end < data_at <= data_end:
+        return False
+    acl, is_ephemeral, is_sequential = tail
     path = encoded.decode()
     at = path.rfind("/")
     if at < 0 or at == 1:  # no path, or "//x": the root's other name is no parent
-        return None
+        return False
     parent_path = path[:at]
-    outstanding = preparer.outstanding
+    outstanding = keeper.outstanding
     shadows = outstanding.shadows
+    nodes = keeper.tree.nodes
     parent = shadows.get(parent_path)
     if type(parent) is not Shadow:
-        known = preparer.tree.nodes.get(parent_path) if parent is None else None
+        known = nodes.get(parent_path) if parent is None else None
         if known is None or known.digest < 0:
-            return None
-        parent = Shadow(request.zxid, known, len(known.children) if known.children else 0, known.digest)
-    if flags in opcodes.SEQUENTIAL_FLAGS:
-        path = f"{path}{parent.cversion:010d}"
+            return False
+        parent = Shadow(keeper.next_zxid, known, len(known.children) if known.children else 0, known.digest)
+    cversion = parent.cversion
+    if is_sequential:
+        path = f"{path}{cversion:010d}"
         encoded = path.encode()
     name = path[at + 1 :]
     if (
         not parent.exists
         or parent.owner
         or not parent.acl.world & opcodes.PERM_CREATE
-        or not 0 <= parent.cversion < _LAST_VERSION
-        or not is_plain_name(name)
-        or path.startswith(_SYSTEM)
+        or not 0 <= cversion < _LAST_VERSION
+        or not name.isprintable()
+        or name in _RELATIVE
+        or path in nodes
         or path in shadows
-        or path in preparer.tree.nodes
+        or path.startswith(_SYSTEM)
     ):
-        return None
-    zxid = request.zxid
-    time_ms = request.time
-    ephemeral = flags in opcodes.EPHEMERAL_FLAGS
-    owner = request.client_id if ephemeral else 0
+        return False
+    zxid = keeper.next_zxid
+    time_ms = keeper.wall_ms
+    session_id = session.id
+    data = frame[data_at:data_end]
+    owner = session_id if is_ephemeral else 0
     node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
-    node.digest = digest = crc32(encoded + data + FIELDS.pack(zxid, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner))
-    shadows[parent_path] = parent
-    outstanding.add_child(parent, parent_path, parent.cversion + 1, zxid)
+    node.digest = digest = crc32(
+        encoded + data + _NEW_FIELDS(zxid, zxid, zxid, _NEW_REST(time_ms, time_ms, 0, 0, 0, owner))
+    )
+    if parent.head < 0:
+        parent.work_out(parent_path)
+        shadows[parent_path] = parent
+    cversion += 1
+    parent_digest = crc32(_PARENT_FIELDS(zxid, parent.middle, cversion, parent.end), parent.head)
+    outstanding.digest = tree_digest = outstanding.digest + digest - parent.digest + parent_digest & MASK
+    parent.zxid = parent.pzxid = zxid
+    parent.cversion = cversion
+    parent.children += 1
+    parent.digest = parent_digest
     shadows[path] = node
-    outstanding.changes.append((zxid, path))
-    outstanding.digest = outstanding.digest + digest & MASK
-    return PreparedCreate(path, data, acl, ephemeral, parent.cversion, parent_path, name, node)
+    outstanding.changes.append((zxid, path, parent_path))
+    size = len(encoded)
+    stat = node.stat(False) if op == opcodes.CREATE2 else b""
+    request = UsualCreate(
+        client,
+        cxid,
+        keeper.now_ms,
+        path,
+        data,
+        cversion,
+        parent_path,
+        name,
+        node,
+        parent_digest,
+        zxid,
+        tree_digest,
+        _PATH_REPLY(20 + size + len(stat), cxid, zxid, 0, size) + encoded + stat,
+    )
+    keeper.next_zxid = zxid + 1
+    keeper.in_flight.append(request)
+    # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
+    start = size.to_bytes(4, "big") + encoded + frame[path_end:-4] if is_sequential else frame[8:-4]
+    keeper.proposals.append(
+        (
+            zxid,
+            _HEADER(session_id, cxid, zxid, time_ms, op)
+            + start
+            + _CREATE_TAIL(is_ephemeral, cversion, DIGEST_VERSION, tree_digest),
+        )
+    )
+    if client is not None:
+        client.waiting.append(request)
+    return True
+
+
+Way = Callable[["Keeper", "Connection | None", Session, int, int, bytes], bool]
+
+#: By opcode; for a server that judges writes itself and has nothing to look at beyond what is looked at here.
+WAYS: Final[dict[int, Way]] = {
+    opcodes.CREATE: take_create,
+    opcodes.CREATE2: take_create,
+    opcodes.SET_DATA: take_set,
+}

@@ -1,9 +1,10 @@
 """One operation on its way through the house."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, final
 
 from zkpy.keeper.auth import Identities
 from zkpy.proto.records import TxnHeader
+from zkpy.tree.prepared import PreparedCreate, PreparedSet
 from zkpy.tree.znode import ZNode
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Undecodable(Exception):
         self.takes_zxid = takes_zxid
 
 
+@final
 class Request(TxnHeader):
     """What a client (or the server itself: `connection` None) wants done with the opcode `op`.
 
@@ -73,3 +75,85 @@ class Request(TxnHeader):
         self.digest = -1
         self.entry = b""
         self.made: ZNode | None = None
+
+
+@final
+class UsualSet(PreparedSet):
+    """A setData that was proposed by the quick way (`zkpy.keeper.quick`): request and txn in one.
+
+    What follows from it is known: `tree_digest`, that of the tree after it, and `packet`, its answer.
+    """
+
+    __slots__ = ("connection", "cxid", "packet", "received_ms", "tree_digest")
+
+    #: As a request among others: nothing was wrong with it.
+    error: Final = 0
+
+    # All in one call, for one of these is made per write.
+    def __init__(
+        self,
+        connection: "Connection | None",
+        cxid: int,
+        received_ms: int,
+        path: str,
+        data: bytes,
+        version: int,
+        mtime: int,
+        zxid: int,
+        digest: int,
+        tree_digest: int,
+        packet: bytes,
+    ) -> None:
+        self.connection = connection
+        self.cxid = cxid
+        self.received_ms = received_ms
+        self.path = path
+        self.data = data
+        self.version = version
+        self.mtime = mtime
+        self.zxid = zxid
+        self.digest = digest
+        self.tree_digest = tree_digest
+        self.packet = packet
+
+
+@final
+class UsualCreate(PreparedCreate):
+    """The same for a create."""
+
+    __slots__ = ("connection", "cxid", "packet", "received_ms", "tree_digest", "zxid")
+
+    error: Final = 0
+
+    def __init__(
+        self,
+        connection: "Connection | None",
+        cxid: int,
+        received_ms: int,
+        path: str,
+        data: bytes,
+        parent_c_version: int,
+        parent_path: str,
+        name: str,
+        node: ZNode,
+        parent_digest: int,
+        zxid: int,
+        tree_digest: int,
+        packet: bytes,
+    ) -> None:
+        self.connection = connection
+        self.cxid = cxid
+        self.received_ms = received_ms
+        self.path = path
+        self.data = data
+        self.parent_c_version = parent_c_version
+        self.parent_path = parent_path
+        self.name = name
+        self.node = node
+        self.parent_digest = parent_digest
+        self.zxid = zxid
+        self.tree_digest = tree_digest
+        self.packet = packet
+
+
+Usual = UsualSet | UsualCreate

@@ -68,6 +68,7 @@ def stand(keeper: "Keeper", role: int, is_serving: bool, epoch: int) -> None:
         keeper.leading, keeper.learning = None, Learning(keeper)
         keeper.submit = keeper.learning.submit
         keeper.reaper = None
+    keeper.choose_ways()
 
 
 def serve_read_only(keeper: "Keeper") -> None:

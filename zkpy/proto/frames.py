@@ -27,23 +27,20 @@ def frame(body: bytes | bytearray) -> bytes:
 class Framer:
     """One stream's incoming half. `feed` it; once `error` is set the stream has lost its rhythm for good."""
 
-    __slots__ = ("_held", "_need", "error", "limit")
+    __slots__ = ("_need", "error", "held", "limit")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self.error: ProtocolError | None = None
-        self._held = bytearray()  # the bytes of a frame that is not whole, its length included
-        self._need = 4  # how many bytes _held must reach before it is worth a look
+        #: The bytes of a frame that is not whole, its length included. While there are none, whoever sees that what
+        #: comes is just one frame need not feed it.
+        self.held = bytearray()
+        self._need = 4  # how many bytes `held` must reach before it is worth a look
 
     @property
     def pending(self) -> int:
         """How many bytes wait for the rest of their frame."""
-        return len(self._held)
-
-    def is_whole(self, data: bytes) -> bool:
-        """Is `data` one frame with its length, and nothing held before it? Then it need not be fed."""
-        size = len(data)
-        return not self._held and size >= 4 and _LENGTH.unpack_from(data)[0] == size - 4 <= self.limit
+        return len(self.held)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies of all frames that `data` completes, in order.
@@ -53,7 +50,7 @@ class Framer:
         """
         if self.error is not None:
             raise self.error
-        held = self._held
+        held = self.held
         if held:
             held += data
             if len(held) < self._need:

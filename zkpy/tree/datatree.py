@@ -157,10 +157,8 @@ class DataTree:
     def put(self, txn: PreparedSet, digest: int) -> ZNode:
         """`apply` for a setData that cannot fail; the znode, as it is now. Not for what lies under /zookeeper."""
         path = txn.path
-        assert path is not None
         node = self.nodes[path]
         data = txn.data
-        assert data is not None
         added = len(data) - (len(node.data) if node.data else 0)
         node.data = data
         node.mtime = txn.mtime
@@ -182,7 +180,6 @@ class DataTree:
     def add(self, txn: PreparedCreate, digest: int) -> ZNode:
         """`apply` for a create that cannot fail; the znode. Not for what lies under /zookeeper."""
         path = txn.path
-        assert path is not None
         node = txn.node
         parent = self.nodes[txn.parent_path]
         parent.cversion = txn.parent_c_version
@@ -194,7 +191,7 @@ class DataTree:
         else:
             parent.children[path] = None
         self.nodes[path] = node
-        size = len(node.data) if node.data else 0
+        size = len(txn.data)
         self.data_size += len(path) + size
         self.digest = digest
         self.last_zxid = zxid

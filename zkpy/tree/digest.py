@@ -39,18 +39,10 @@ def node_digest(path: str, node: Digestible) -> int:
         return 0
     if path == "/":
         path = ""
-    return tail_digest(head_digest(path, node.data), node)
-
-
-def head_digest(path: str, data: bytes | None) -> int:
-    """The part of a node's digest that its path and data make: while they stay, `tail_digest` goes on from there."""
-    return crc32(path.encode() + (data or b""))
-
-
-def tail_digest(head: int, node: Digestible) -> int:
-    """`node_digest` of a node that counts, of which `head` is the `head_digest`."""
     return crc32(
-        FIELDS.pack(
+        path.encode()
+        + (node.data or b"")
+        + FIELDS.pack(
             node.czxid,
             node.mzxid,
             node.pzxid,
@@ -60,8 +52,7 @@ def tail_digest(head: int, node: Digestible) -> int:
             node.cversion,
             node.aversion,
             node.owner,
-        ),
-        head,
+        )
     )
 
 

@@ -7,7 +7,7 @@ plain records, and `DataTree.apply` finds out.
 
 from typing import Any
 
-from zkpy.proto.records import ACL, CreateTxn, MultiTxn, SetDataTxn, Txn
+from zkpy.proto.records import MultiTxn, Txn
 from zkpy.tree.znode import ZNode
 
 
@@ -21,10 +21,10 @@ class PreparedMulti(MultiTxn):
         self.records = records
 
 
-class PreparedSet(SetDataTxn):
+class PreparedSet:
     """A setData that goes through; `digest` is the znode's own after it."""
 
-    __slots__ = ("digest", "mtime", "zxid")
+    __slots__ = ("data", "digest", "mtime", "path", "version", "zxid")
 
     def __init__(self, path: str, data: bytes, version: int, mtime: int, zxid: int, digest: int) -> None:
         self.path = path
@@ -35,30 +35,26 @@ class PreparedSet(SetDataTxn):
         self.digest = digest
 
 
-class PreparedCreate(CreateTxn):
+class PreparedCreate:
     """A create that goes through: `node` goes into the tree, as the child `name` of `parent_path`.
 
-    `parent_digest` is the parent's digest after it, -1 if that is not known.
+    `parent_c_version` and `parent_digest` are the parent's after it.
     """
 
-    __slots__ = ("name", "node", "parent_digest", "parent_path")
+    __slots__ = ("data", "name", "node", "parent_c_version", "parent_digest", "parent_path", "path")
 
     def __init__(
         self,
         path: str,
         data: bytes,
-        acl: list[ACL],
-        ephemeral: bool,
         parent_c_version: int,
         parent_path: str,
         name: str,
         node: ZNode,
-        parent_digest: int = -1,
+        parent_digest: int,
     ) -> None:
         self.path = path
         self.data = data
-        self.acl = acl
-        self.ephemeral = ephemeral
         self.parent_c_version = parent_c_version
         self.parent_path = parent_path
         self.name = name
