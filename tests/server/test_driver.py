@@ -6,7 +6,9 @@ import pytest
 import trio
 
 from tests.server.rig import Rig
-from tests.system.clients import PING, Client, create
+from tests.system.clients import PING, Client, create, request
+from zkpy.proto import opcodes
+from zkpy.proto.records import GetDataRequest
 from zkpy.server.driver import Driver
 from zkpy.zab.ready import Ready
 
@@ -119,3 +121,32 @@ def test_while_a_tree_is_sent_no_turn_waits_without_letting_that_go_on(monkeypat
                     nursery.cancel_scope.cancel()
 
         trio.run(main)
+
+
+def test_an_event_for_very_many_is_sent_in_many_turns_and_answers_come_between() -> None:
+    with Rig() as rig:
+        writer, asking, *watching = (rig.client() for _ in range(9))
+        for client in watching:
+            client.send(request(1, opcodes.EXISTS, GetDataRequest("/a", True)))
+            rig.turns()
+            client.reply()
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        writer.send(create(1, "/a"))
+        select.select([writer.sock], [], [], 0.01)
+        while "/a" not in rig.keeper.tree.nodes:
+            is_more = driver.turn(sends=2)
+        assert is_more
+        asking.send(PING)
+        select.select([asking.sock], [], [], 0.01)
+        turns, heard = 1, {}
+        while is_more:
+            socks = [asking.sock, writer.sock, *(client.sock for client in watching)]
+            for sock in select.select(socks, [], [], 0)[0]:
+                heard.setdefault(sock, turns)
+            is_more = driver.turn(sends=2)
+            turns += 1
+        assert turns >= 4
+        assert asking.reply().xid == -2
+        assert writer.reply().xid == 1
+        assert {client.reply().xid for client in watching} == {-1}
+        assert heard[asking.sock] < 4, "ahead of events that are older"

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from zkpy.keeper.connection import Connection
 from zkpy.replica import Replica
 from zkpy.server.disk import Disk
 from zkpy.server.hub import Hub
@@ -23,6 +24,8 @@ log = get_log("zkpy.keeper")
 
 #: How long turns may follow each other before the other tasks are let in.
 YIELD_MS: Final = 10
+#: To how many connections a turn sends: an event may be for thousands, and whoever asks meanwhile comes between.
+SENDS_MOST: Final = 1000
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
 #: The same for a member: an election waits for deadlines that are set while the clock task sleeps.
@@ -48,6 +51,8 @@ class Driver:
         self.disk = disk
         #: The other members, in an ensemble.
         self.peers: Peers | None = None
+        # Connections that what is ready for them has not been sent to yet.
+        self._rest: list[Connection] = []
 
     async def run(self) -> None:
         """Run turns for ever, waiting in between for a socket.
@@ -73,7 +78,7 @@ class Driver:
             else:
                 await trio.lowlevel.wait_readable(epoll_fd)
                 yielded_ms = now_ms()
-            busy = self.turn()
+            busy = self.turn(sends=SENDS_MOST)
 
     async def keep_time(self) -> None:
         """Run a turn whenever something is due. A task of its own: no timer is set and cancelled at every turn."""
@@ -89,8 +94,12 @@ class Driver:
             elif self.hub.is_due(now):
                 self.turn()
 
-    def turn(self, *, is_due: bool = False) -> bool:
-        """One turn. True if there is more to do without waiting. `is_due`: a deadline of the replica has come."""
+    def turn(self, *, is_due: bool = False, sends: int = 0) -> bool:
+        """One turn. True if there is more to do without waiting.
+
+        `is_due`: a deadline of the replica has come. `sends`: to how many connections to send, 0 for all; then the
+        next turn comes at once if this says so.
+        """
         replica = self.replica
         started_s = monotonic()
         now = int(started_s * 1000)
@@ -103,10 +112,10 @@ class Driver:
         if is_due or replica.keeper.proposals or self.peers is not None:
             self._carry_out()
         # else nothing but reads was taken at a server that is alone: most of what idle clients cost.
-        self._answer()
+        self._answer(sends)
         if self.disk.has_work:
             self.disk.continue_snapshot(monotonic() - started_s)
-        return more
+        return more or bool(self._rest)
 
     def hear(self, word: Callable[[], None]) -> None:
         """A turn whose input is `word`: something that another member has said, or that became of a link to one."""
@@ -145,9 +154,21 @@ class Driver:
                 if not peers.flush():
                     break
 
-    def _answer(self) -> None:
+    def _answer(self, sends: int = 0) -> None:
         keeper = self.replica.keeper
-        self.hub.flush(keeper.take_dirty())
+        dirty = keeper.take_dirty()
+        rest = self._rest
+        if not sends:
+            dirty += rest
+            rest.clear()
+        elif rest or len(dirty) > sends:
+            # Half for those that wait already, or more if there is room; behind those that this turn has answers for.
+            old = min(len(rest), max(sends // 2, sends - len(dirty)))
+            waited = rest[:old]
+            del rest[:old]
+            rest += dirty[sends - old :]
+            dirty = dirty[: sends - old] + waited
+        self.hub.flush(dirty)
         for level, event, fields in keeper.take_notes():
             _LEVELS[level](event, **fields)
 
