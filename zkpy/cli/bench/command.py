@@ -163,7 +163,7 @@ class Run:
         """What came of it, if anything did."""
         from zkpy.cli.bench import report
 
-        done = [interval for interval in self.intervals if interval.histogram.total]
+        done = [interval for interval in self.intervals if interval.seconds]
         if wants_json:
             click.echo(json.dumps(report.as_json(self.servers, self.settings, done, self.notes), indent=1))
         elif done:

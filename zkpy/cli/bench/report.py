@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from zkpy.cli.bench.histogram import Histogram
 from zkpy.cli.bench.interval import Interval
 from zkpy.cli.bench.shapes import ms, table
 from zkpy.cli.bench.wire import Asked
@@ -34,6 +33,8 @@ class Progress:
 
     def tell(self, interval: Interval) -> None:
         """How far this measurement is."""
+        if not self._is_terminal:
+            return
         past, whole = interval.now_ns - interval.begun_ns, interval.until_ns - interval.begun_ns
         share = min(1.0, past / whole) if whole else 1.0
         where = f"{interval.shape.name} {bar(share, _PROGRESS_WIDTH).ljust(_PROGRESS_WIDTH)} {past / 1e9:.1f} s"
@@ -84,13 +85,13 @@ def result_table(intervals: Sequence[Interval]) -> Iterator[str]:
     """A line for each shape, and what is to be said about the generator's own part."""
     rows = []
     for interval in intervals:
-        latencies = [ms(interval.histogram.percentile(share / 100) / 1000) for share in PERCENTILES]
+        histogram = interval.histogram
+        latencies = [*(histogram.percentile(share / 100) for share in PERCENTILES), histogram.max_ns]
         rows.append(
             [
                 interval.shape.name,
                 f"{interval.rate:,.0f}",
-                *latencies,
-                ms(interval.histogram.max_ns / 1000),
+                *(ms(ns / 1000) if histogram.total else "-" for ns in latencies),
                 f"{interval.own_cpu:.0%}",
                 f"{interval.waiting:.0%}",
             ]
@@ -126,7 +127,7 @@ def histogram_lines(interval: Interval) -> Iterator[str]:
 def as_json(
     servers: Sequence[Asked], settings: dict[str, Any], intervals: Sequence[Interval], notes: Sequence[str]
 ) -> dict[str, Any]:
-    """All figures; times in milliseconds."""
+    """All figures; times in milliseconds, null where nothing was answered."""
     return {
         "servers": [server._asdict() for server in servers],
         "settings": settings,
@@ -136,15 +137,16 @@ def as_json(
 
 
 def _shape_as_json(interval: Interval) -> dict[str, Any]:
-    histogram: Histogram = interval.histogram
+    histogram = interval.histogram
+    latencies = {f"p{share:g}_ms": histogram.percentile(share / 100) for share in PERCENTILES}
+    latencies["max_ms"] = histogram.max_ns
     return {
         **interval.shape._asdict(),
         "name": interval.shape.name,
         "operations": histogram.total,
         "seconds": round(interval.seconds, 6),
         "rate": round(interval.rate, 1),
-        **{f"p{share:g}_ms": round(histogram.percentile(share / 100) / 1e6, 6) for share in PERCENTILES},
-        "max_ms": histogram.max_ns / 1e6,
+        **{name: round(ns / 1e6, 6) if histogram.total else None for name, ns in latencies.items()},
         "own_cpu": round(interval.own_cpu, 3),
         "waiting": round(interval.waiting, 3),
         "is_own_limit": interval.is_own_limit,
