@@ -2,8 +2,8 @@
 
     begin ── warm-up ──→ from ── latencies are recorded ──→ until ── what is in flight comes home ──→
 
-The law of honesty: a generator that hardly ever waits for the server is what has been measured, not the server. So the
-time spent waiting is kept beside the processor time, and `is_own_limit` says which of the two it was.
+The law of honesty: where the generator hardly ever waits for the server, it is the generator that has been measured. So
+its processor time and the time it spent waiting are kept, and `is_own_limit` says which of the two it was.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from zkpy.cli.connecting import Unavailable
 #: Between two looks at the clock at the latest, in seconds, and between two tellings of progress.
 STEP_S: Final = 0.1
 TELL_NS: Final = 200_000_000
-#: Below this share of the time spent waiting the generator was the limit. Against a server that answers canned bytes
-#: it still waits for 2 to 10 % of it: a call that asks what has arrived takes time even when something has.
-OWN_LIMIT: Final = 0.15
+#: The generator was the limit below this share of the time spent waiting, or above so much of a core. Against a server
+#: that answers canned bytes it waits for 2 to 17 % of the time: to ask what has arrived takes time even when some has.
+OWN_LIMIT_WAITING: Final = 0.2
+OWN_LIMIT_CPU: Final = 0.85
 _S: Final = 1_000_000_000
 
 
@@ -97,4 +98,4 @@ class Interval:
     @property
     def is_own_limit(self) -> bool:
         """Was it the generator that could do no more?"""
-        return self.waiting < OWN_LIMIT
+        return self.waiting < OWN_LIMIT_WAITING or self.own_cpu > OWN_LIMIT_CPU

@@ -97,12 +97,12 @@ def result_table(intervals: Sequence[Interval]) -> Iterator[str]:
             ]
         )
     yield from table(_HEADER, rows)
-    limited = [interval.shape.name for interval in intervals if interval.is_own_limit]
+    limited = [f"{one.shape.name} (own CPU {one.own_cpu:.0%})" for one in intervals if one.is_own_limit]
     if limited:
         yield ""
         yield (
-            f"! {', '.join(limited)}: zkpy bench itself was the limit, it hardly ever waited for the servers: they can"
-            " do more than this"
+            f"! {', '.join(limited)}: zkpy bench itself was the limit, and hardly ever waited for the servers. They can"
+            " do more than this."
         )
 
 
