@@ -4,6 +4,7 @@ Exit statuses are Apache's (ExitCode): 0 after a clean stop, 1 for an unexpected
 call, 3 for a data directory that cannot be used, 14 for an election port that cannot be had.
 """
 
+import gc
 import os
 import select
 import sys
@@ -43,6 +44,9 @@ def serve(
 
     Without ZOO_CFG: a standalone server on 127.0.0.1:2181, with a data directory of its own under ~/.local/state/zkpy.
     """
+    # What is imported now stays; to look through it for garbage, again and again, is a tenth of a start's work. The
+    # server turns it on again, in its own way.
+    gc.disable()
     from zkpy.server.config import Config, load_config
     from zkpy.server.errors import ConfigError
     from zkpy.server.logs import get_log, setup_logging
@@ -58,6 +62,7 @@ def serve(
             raise click.UsageError("--ensemble makes the configuration of its members itself: leave out ZOO_CFG")
         from zkpy.cli.local import ELECTION_OFFSET, run_ensemble
 
+        gc.enable()
         first = 2181 if port is None else port
         if not 0 < first <= 65535 - ELECTION_OFFSET - ensemble:
             raise click.BadParameter(f"{first} leaves no room for the other ports", param_hint="--port")

@@ -213,8 +213,8 @@ def _tame_garbage_collection() -> None:
     tree, sessions, connections) is acyclic by design. So what a collection has seen alive is set aside (gc.freeze).
     """
     gc.set_threshold(GC_THRESHOLD)
-    gc.collect()
-    gc.freeze()
+    gc.enable()
+    gc.freeze()  # without a look before: of what imports leave next to nothing is garbage
 
     def set_aside(phase: str, info: dict[str, int]) -> None:
         if phase == "stop":
