@@ -186,7 +186,7 @@ def children_counted() -> list[Patch]:
         return original(self, request, type_, path, data, entries, flags, ttl_ms)
 
     original = Preparer._create
-    return [(Preparer, "_create", create), ("zkpy.keeper.prepare", "prepare_create", lambda *_: None)]
+    return [(Preparer, "_create", create), ("zkpy.keeper.quick", "WAYS", {})]
 
 
 def silent_sessions_forgotten() -> list[Patch]:
