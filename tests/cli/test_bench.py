@@ -29,7 +29,7 @@ from zkpy.cli.connecting import CommandError, NotPermitted, Unavailable
 from zkpy.proto import errors
 from zkpy.proto import records as r
 from zkpy.proto.frames import Framer
-from zkpy.testing import Server
+from zkpy.testing import Ensemble, Server
 
 PATIENCE_S = 60.0
 SHORT = ("--duration", "0.15", "--warmup", "0.02", "--nodes", "20")
@@ -47,12 +47,12 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def bench(server: Server, *arguments: str) -> Result:
+def bench(server: Server | Ensemble, *arguments: str) -> Result:
     """The command against it, in this process."""
     return CliRunner().invoke(main, ["bench", "--hosts", server.hosts, *arguments])
 
 
-def bench_json(server: Server, *arguments: str) -> dict[str, Any]:
+def bench_json(server: Server | Ensemble, *arguments: str) -> dict[str, Any]:
     """What it tells as JSON, of a run in which each shape had an answer."""
     told: dict[str, Any] = {}
     for duration in DURATIONS:
@@ -64,7 +64,7 @@ def bench_json(server: Server, *arguments: str) -> dict[str, Any]:
     return told
 
 
-def shell(server: Server, *words: str) -> str:
+def shell(server: Server | Ensemble, *words: str) -> str:
     """What the shell prints, its first line left out."""
     result = CliRunner().invoke(main, ["shell", "--hosts", server.hosts, *words])
     return result.output.partition("\n")[2].strip()
@@ -204,6 +204,16 @@ def test_a_server_of_several_that_does_not_listen_is_left_out(server: Server) ->
     assert [one["name"] for one in told["servers"]] == [server.hosts]
     assert told["notes"] == [f"{silent} was left out: Connection refused"]
     assert result.stderr == f"zkpy: {silent} was left out: Connection refused\n"
+
+
+@pytest.mark.slow
+def test_the_members_of_an_ensemble_share_the_connections() -> None:
+    with Ensemble(3) as ensemble:
+        told = bench_json(ensemble, "get:6x1", "create:3x2", "watch:3")
+        assert [one["name"] for one in told["servers"]] == ensemble.hosts.split(",")
+        assert sorted(one["mode"] for one in told["servers"]) == ["follower", "follower", "leader"]
+        assert all(one["operations"] for one in told["shapes"])
+        assert shell(ensemble, "ls", "/") == "[zookeeper]"
 
 
 @pytest.mark.slow
