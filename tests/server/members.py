@@ -168,7 +168,7 @@ class Member:
                 self.tree.apply(header, txn)
                 self.tree.take_changes()
             self.peers.carry_out(ready)
-            self.peers.flush()
+            self.peers.hasten()
             if ready.has_disk_work:
                 self.store.carry_out(ready)
                 peer.synced(ready.token)

@@ -17,6 +17,7 @@ class NoPeers:
     """The other members, who never answer."""
 
     has_rest = False
+    is_patient = False
 
     def carry_out(self, ready: Ready) -> None:
         """Send nothing."""
@@ -24,6 +25,10 @@ class NoPeers:
     def flush(self) -> bool:
         """No link breaks."""
         return False
+
+    def hasten(self) -> bool:
+        """None of the words is patient."""
+        return self.flush()
 
 
 class WatchedDisk:
@@ -99,6 +104,53 @@ def test_a_lone_writer_is_answered_before_the_other_members_hear_of_the_commit()
         driver.turn()
         assert peers.answered == [False, True], "what is proposed goes out before the disk has it, commits at the end"
         assert client.reply().xid == 1
+
+
+class PatientPeers(NoPeers):
+    """The other members; each turn leaves a word that may wait for another, which never comes."""
+
+    def __init__(self) -> None:
+        self.flushed = self.hastened = 0
+
+    def flush(self) -> bool:
+        self.flushed += 1
+        self.is_patient = True
+        return False
+
+    def hasten(self) -> bool:
+        self.hastened += 1
+        self.is_patient = False
+        return False
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_words_that_wait_for_others_do_not_wait_long(is_busy: bool) -> None:
+    with Rig() as rig:
+        client = rig.client()
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        peers = driver.peers = PatientPeers()  # type: ignore[assignment]
+
+        async def main() -> None:
+            with trio.fail_after(60):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(driver.run)
+                    client.send(PING)
+                    while not peers.hastened or peers.is_patient:
+                        if is_busy:
+                            client.send(PING)
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()
+
+        trio.run(main)
+        assert peers.flushed, "they wait at first"
+
+
+def test_a_turn_that_another_task_runs_leaves_no_word_waiting() -> None:
+    with Rig() as rig:
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        peers = driver.peers = PatientPeers()  # type: ignore[assignment]
+        driver.hear(lambda: None)
+        assert (peers.flushed, peers.hastened) == (0, 1)
 
 
 def test_while_a_tree_is_sent_no_turn_waits_without_letting_that_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

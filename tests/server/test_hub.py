@@ -169,6 +169,21 @@ def test_links_of_members_are_read_in_every_turn_however_much_the_clients_send()
             assert heard == [b"a", b"b", b"c"]
 
 
+def test_a_link_of_a_member_is_waited_for_as_a_client_is() -> None:
+    with Rig() as rig:
+        heard: list[bytes] = []
+        near, far = socket.socketpair()
+        with near, far:
+            rig.hub.attach(near.fileno(), lambda: heard.append(near.recv(1)))
+            far.send(b"a")
+            assert rig.hub.wait_a_moment()
+            assert not rig.turn()
+            assert heard == [b"a"]
+            rig.hub.detach(near.fileno())
+            far.send(b"b")
+            assert not rig.hub.wait_a_moment()
+
+
 def test_a_link_that_ends_by_what_another_one_says_is_not_read_any_more() -> None:
     with Rig() as rig:
         pairs = [socket.socketpair() for _ in range(2)]

@@ -155,6 +155,45 @@ def test_packets_go_both_ways_in_order(tmp_path: Path) -> None:
     trio.run(main)
 
 
+def test_a_patient_word_goes_with_the_next_one_to_its_link_and_before_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sides(tmp_path) as (leader, learner):
+            far, near = await connect(leader, learner)
+            links = leader.links
+            commit = (far, encode(packets.COMMIT, 1))
+            links.send([commit], [commit])
+            links.flush()
+            assert links.is_patient
+            assert not links.has_rest, "its task has nothing to do with that"
+            links.send([(far, encode(packets.PROPOSAL, 2, b"2"))])
+            assert not links.flush()
+            assert not links.is_patient
+            received = await learner.has_received(near, 2)
+            assert [packet.zxid for packet in received] == [1, 2]
+            assert ("receive", near, 2) in learner.peer.words, "one read has brought both"
+
+    trio.run(main)
+
+
+def test_a_patient_word_is_sent_alone_when_no_other_comes_and_when_its_link_is_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sides(tmp_path) as (leader, learner):
+            far, near = await connect(leader, learner)
+            links = leader.links
+            for zxid in (1, 2):
+                word = (far, encode(packets.COMMIT, zxid))
+                links.send([word], [word])
+                assert not links.flush()
+                if zxid == 1:
+                    assert not links.hasten()
+                    await learner.has_received(near, 1)
+            links.close(far)
+            assert not links.is_patient
+            assert [packet.zxid for packet in await learner.has_received(near, 2)] == [1, 2]
+
+    trio.run(main)
+
+
 def test_a_leader_that_does_not_listen_yet_is_dialed_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with sides(tmp_path, retry_pause_s=0.2) as (leader, learner):

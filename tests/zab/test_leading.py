@@ -7,7 +7,8 @@ import pytest
 from tests.zab.lone import Lone
 from zkpy.proto import packets
 from zkpy.proto.notification import LEADING, LOOKING
-from zkpy.proto.packets import ACK, ACKEPOCH, FOLLOWERINFO, OBSERVERINFO, PING, REQUEST, REVALIDATE
+from zkpy.proto.packets import ACK, ACKEPOCH, FOLLOWERINFO, OBSERVERINFO, PING, REQUEST, REVALIDATE, encode
+from zkpy.proto.records import QuorumPacket
 from zkpy.proto.zxid import make_zxid
 from zkpy.zab.history import Entry
 from zkpy.zab.ready import OWN
@@ -349,6 +350,54 @@ def test_observers_are_informed_and_followers_get_commits() -> None:
     lone.receive(1, (ACK, 0x100000002))
     assert lone.heard(1)[2:] == ["COMMIT 0x100000001", "COMMIT 0x100000002"]
     assert lone.heard(2) == ["INFORM 0x100000001", "INFORM 0x100000002"]
+
+
+def write(lone: Lone, zxid: int, at_ms: int) -> list[tuple[int, bytes]]:
+    """Propose a txn and commit it at this time; the words of it that may wait."""
+    lone.peer.begin(at_ms)
+    lone.peer.propose(txns(zxid, zxid))
+    lone.take()
+    lone.sync()
+    lone.readies.clear()
+    lone.receive(1, (ACK, zxid))
+    return lone.readied("patient")  # type: ignore[return-value]
+
+
+def test_commits_may_wait_for_the_next_proposal_while_one_follows_the_other() -> None:
+    lone = serving()
+    now_ms = lone.peer.now_ms
+    assert write(lone, 0x100000001, now_ms + 100) == [], "nothing says that another one will follow"
+    word = (1, encode(packets.COMMIT, 0x100000002))
+    assert write(lone, 0x100000002, now_ms + 101) == [word]
+    assert word in lone.readied("send")
+    assert write(lone, 0x100000003, now_ms + 200) == []
+
+
+def test_commit_does_not_wait_where_a_client_of_the_learner_does() -> None:
+    lone = serving()
+    register(lone, 2, 2)
+    lone.receive(2, (ACKEPOCH, 0, epoch(0)))
+    lone.receive(2, (ACK, make_zxid(1, 0)))
+    write(lone, 0x100000001, lone.peer.now_ms)
+    lone.receive(1, (REQUEST, -1, pack(">qii", 77, 5, 1) + b"body"))
+    assert [link for link, _ in write(lone, 0x100000002, lone.peer.now_ms)] == [2]
+    assert [link for link, _ in write(lone, 0x100000003, lone.peer.now_ms)] == [1, 2]
+
+
+def test_commit_does_not_wait_where_a_request_is_not_proposed_yet() -> None:
+    lone = serving()
+    write(lone, 0x100000001, lone.peer.now_ms)
+    lone.peer.propose(txns(0x100000002, 0x100000002))
+    lone.take()
+    lone.peer.receive(1, [QuorumPacket(REQUEST, -1, pack(">qii", 77, 5, 1) + b"body", None)])
+    # What this server's own clients have written comes first; the request is still on its way to the Keeper.
+    lone.peer.propose(txns(0x100000003, 0x100000003))
+    lone.take()
+    lone.sync()
+    lone.receive(1, (ACK, 0x100000003))
+    assert lone.readied("patient") == []
+    assert write(lone, 0x100000004, lone.peer.now_ms) == []
+    assert write(lone, 0x100000005, lone.peer.now_ms) != []
 
 
 def test_same_bytes_go_to_all_followers() -> None:

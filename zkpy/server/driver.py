@@ -26,6 +26,9 @@ log = get_log("zkpy.keeper")
 YIELD_MS: Final = 10
 #: To how many connections a turn sends: an event may be for thousands, and whoever asks meanwhile comes between.
 SENDS_MOST: Final = 1000
+#: How long a word may wait for another one to the same member, in ms and, for a wait of the hub, in seconds.
+PATIENCE_MS: Final = 2
+PATIENCE_S: Final = 0.001
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
 #: The same for a member: an election waits for deadlines that are set while the clock task sleeps.
@@ -53,6 +56,8 @@ class Driver:
         self.peers: Peers | None = None
         # Connections that what is ready for them has not been sent to yet.
         self._rest: list[Connection] = []
+        # `run` has let other tasks in, and may not come back for long.
+        self._is_away = True
 
     async def run(self) -> None:
         """Run turns for ever, waiting in between for a socket.
@@ -69,16 +74,37 @@ class Driver:
         epoll_fd = hub.epoll.fileno()
         busy = False
         yielded_ms = now_ms()
+        patient_ms = 0
+        self._is_away = False
         while True:
             has_rest = peers is not None and peers.has_rest
-            if busy or disk.has_work or (not has_rest and not disk.is_behind and hub.wait_a_moment()):
+            may_wait = not has_rest and not disk.is_behind
+            if peers is not None and peers.is_patient:
+                now = now_ms()
+                patient_ms = patient_ms or now
+                may_wait_more = now - patient_ms < PATIENCE_MS
+                if not (may_wait_more and (busy or (may_wait and hub.wait_a_moment(PATIENCE_S)))):
+                    self.hasten()
+                    patient_ms = 0
+            else:
+                patient_ms = 0
+            if busy or disk.has_work or (may_wait and hub.wait_a_moment()):
                 if has_rest or now_ms() - yielded_ms >= YIELD_MS:
+                    self._is_away = True
                     await trio.lowlevel.checkpoint()
+                    self._is_away = False
                     yielded_ms = now_ms()
             else:
+                self._is_away = True
                 await trio.lowlevel.wait_readable(epoll_fd)
+                self._is_away = False
                 yielded_ms = now_ms()
             busy = self.turn(sends=SENDS_MOST)
+
+    def hasten(self) -> None:
+        """Say what has waited for other words, which did not come."""
+        if self.peers is not None and self.peers.hasten():
+            self.finish()
 
     async def keep_time(self) -> None:
         """Run a turn whenever something is due. A task of its own: no timer is set and cancelled at every turn."""
@@ -133,7 +159,7 @@ class Driver:
         peers = self.peers
         while True:
             ready = replica.ready()
-            if peers is not None:
+            if ready and peers is not None:
                 peers.carry_out(ready)
                 for link, zxid in ready.cuts:
                     self.disk.ask_cut(link, zxid)
@@ -151,7 +177,7 @@ class Driver:
                     # Nobody waits for the other members, so the clients come first: a tenth of the time of a single
                     # write at a leader.
                     self.hub.flush(replica.keeper.take_dirty())
-                if not peers.flush():
+                if not (peers.hasten() if self._is_away else peers.flush()):
                     break
 
     def _answer(self, sends: int = 0) -> None:

@@ -50,6 +50,8 @@ MOST_TOGETHER: Final = 1 << 14
 TURN_ROUNDS: Final = 4
 #: Connections accepted in one turn.
 TURN_ACCEPTS: Final = 64
+#: Up to so many ready sockets are looked through for links to other members; with more, their own set is asked.
+FEW_SOCKETS: Final = 8
 #: How long `wait_a_moment` waits, in seconds: longer than a member's writes are on their way through the others, and
 #: than it takes until the next of 10,000 idle clients pings.
 MOMENT_S: Final = 0.003
@@ -119,8 +121,8 @@ class Hub:
         # For how many more turns to take only FULL_TURN_SOCKETS from the kernel at once.
         self._full_turns = 0
         self._accept_again_ms = 0
-        # What reads the links to other members; they have a set of their own within the set, so that each turn takes
-        # what they have, however many clients are ready.
+        # What reads the links to other members; they are in a set of their own too, so that each turn takes what they
+        # have, however many clients are ready.
         self._attached: dict[int, Callable[[], None]] = {}
         self._receiver: Receiver | None = None
         self._sender: Sender | None = None
@@ -130,7 +132,6 @@ class Hub:
         except OSError:
             pass  # one call for each socket then
         self._members = select.epoll()
-        self.epoll.register(self._members.fileno(), _IN)
         self._listeners = {sock.fileno(): sock for sock in listeners}
         for fd in self._listeners:
             self.epoll.register(fd, _IN)
@@ -154,19 +155,21 @@ class Hub:
     def attach(self, fd: int, read: Callable[[], None]) -> None:
         """Call `read` in every turn that finds this socket readable or at its end."""
         self._attached[fd] = read
+        self.epoll.register(fd, _IN)
         self._members.register(fd, _IN)
 
     def detach(self, fd: int) -> None:
         """Undo `attach`, before the socket is closed."""
         if self._attached.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
             self._members.unregister(fd)
 
     # --- in ----------------------------------------------------------------------------------------------------
 
-    def wait_a_moment(self) -> bool:
+    def wait_a_moment(self, moment_s: float = MOMENT_S) -> bool:
         """Wait a moment for a socket, holding up everything else in this thread. True if one is ready."""
         if not self._left and not self._found:
-            self._found = self.epoll.poll(MOMENT_S, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
+            self._found = self.epoll.poll(moment_s, FULL_TURN_SOCKETS if self._full_turns else TURN_SOCKETS)
         return bool(self._left or self._found)
 
     def is_due(self, now_ms: int) -> bool:
@@ -186,15 +189,11 @@ class Hub:
             for fd in self._listeners:
                 self.epoll.modify(fd, _IN)
         budget = TURN_BYTES
-        if self._attached:
-            for fd, _ in self._members.poll(0):
-                read = self._attached.get(fd)
-                if read is not None:  # else what one of them has said has ended this link
-                    read()
         links = self.links
         received = self.replica.received
         most = TURN_SOCKETS
-        if self._full_turns:
+        is_full = self._full_turns > 0
+        if is_full:
             self._full_turns -= 1
             most = FULL_TURN_SOCKETS
         was_left = self._left
@@ -202,6 +201,11 @@ class Hub:
         self._left = []
         if not was_left:
             self._found = []
+        if self._attached:
+            if is_full or len(events) > FEW_SOCKETS:
+                self._read_members(self._members.poll(0))
+            elif self._read_members(events) == len(events):
+                return bool(was_left)
         for _ in range(TURN_ROUNDS):
             told: dict[Link, bytes] = {}
             untold = 0
@@ -289,6 +293,16 @@ class Hub:
             return link.recv(READ_SIZE)
         except OSError:
             return b""  # its end or fault shows the next time
+
+    def _read_members(self, events: list[tuple[int, int]]) -> int:
+        """Read the links to other members that are among these; how many that are."""
+        count = 0
+        for fd, _ in events:
+            read = self._attached.get(fd)
+            if read is not None:  # else it is a client, or what one of them has said has ended this link
+                read()
+                count += 1
+        return count
 
     def _accept(self, listener: socket.socket, now_ms: int) -> None:
         for _ in range(TURN_ACCEPTS):

@@ -4,8 +4,8 @@
     snaps, send, close, dial, reads ─→ `quorum_links`        notify ─→ `election_links`
 
 All of it happens within the turn and waits for nothing. What is said to a link is gathered until `flush`, since each
-send wakes the other member. It may leave before the disk work of the same Ready: what must not leave before that is
-durable is not in it.
+send wakes the other member; a patient word waits for the next one to its link even longer, until `hasten`. It may
+leave before the disk work of the same Ready: what must not leave before that is durable is not in it.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Peers:
                 quorum.stop_listening()
         for number, packet in ready.snaps:
             quorum.send_snap(number, packet, self._tree())
-        quorum.send(ready.send)
+        quorum.send(ready.send, ready.patient)
         for sid, message in ready.notify:
             self.election.send(sid, message)
         for sid in ready.dial:
@@ -58,6 +58,15 @@ class Peers:
     def flush(self) -> bool:
         """Send what was gathered. True if a link broke, of which the Peer knows."""
         return self.quorum.flush()
+
+    @property
+    def is_patient(self) -> bool:
+        """Is there a word that `flush` leaves, to go with the next one to its link?"""
+        return self.quorum.is_patient
+
+    def hasten(self) -> bool:
+        """Send these too. True if a link broke."""
+        return self.quorum.hasten()
 
     @property
     def has_rest(self) -> bool:

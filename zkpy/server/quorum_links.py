@@ -163,8 +163,11 @@ class QuorumLinks:
         self._options = options
         self._numbers = 0
         self._unknown: dict[Link, None] = {}
-        # Those with something to send in this turn.
+        # Those with something to send in this turn; those with words that may wait for others; and those whose tasks
+        # have something to send.
         self._dirty: dict[Link, None] = {}
+        self._patient: dict[Link, None] = {}
+        self._resting: dict[Link, None] = {}
         self._nursery = nursery
         self._listeners: list[socket.socket] = []
         self._dialing: trio.CancelScope | None = None
@@ -213,23 +216,39 @@ class QuorumLinks:
             self._put(link, first)
             link.out.append(image)
         link.out.append(None)
-        link.has_rest.set()
+        self._leave_rest(link)
 
-    def send(self, words: list[tuple[int, bytes]]) -> None:
-        """Put these into the queues, each link's in order, for `flush`."""
-        for number, data in words:
-            link = self.links.get(number)
+    def send(self, words: list[tuple[int, bytes]], patient: Sequence[tuple[int, bytes]] = ()) -> None:
+        """Put these into the queues, each link's in order, for `flush`; those that are patient too for `hasten`."""
+        for word in words:
+            link = self.links.get(word[0])
             if link is not None:
-                self._put(link, data)
-                self._dirty[link] = None
+                self._put(link, word[1])
+                if patient and word in patient:
+                    self._patient[link] = None
+                else:
+                    self._dirty[link] = None
+
+    @property
+    def is_patient(self) -> bool:
+        """Is there a word that waits for another one to its link?"""
+        return bool(self._patient)
+
+    def hasten(self) -> bool:
+        """Let no word wait for another one any more. True if a link is lost by that."""
+        self._dirty.update(self._patient)
+        return self.flush()
 
     def flush(self) -> bool:
         """Send what is in the queues; what a socket does not take now waits. True if a link is lost by that."""
         if not self._dirty:
             return False
         dirty, self._dirty = self._dirty, {}
+        patient = self._patient
         before = len(self.links)
         for link in dirty:
+            if patient:
+                patient.pop(link, None)
             if link.is_closing:
                 continue
             if link.out_size > OUT_LIMIT:
@@ -242,13 +261,18 @@ class QuorumLinks:
                 self._lose(link)
                 continue
             if not is_done:
-                link.has_rest.set()
+                self._leave_rest(link)
         return len(self.links) < before
 
     @property
     def has_rest(self) -> bool:
         """Does a link's task have something to send: a tree, or what the socket did not take?"""
-        return any(link.out or link.unsent for link in self.links.values())
+        return bool(self._resting)
+
+    def _leave_rest(self, link: Link) -> None:
+        """The link's task is to send what is left."""
+        self._resting[link] = None
+        link.has_rest.set()
 
     def close(self, number: int) -> None:
         """End a link once it has got what is in its queue."""
@@ -258,6 +282,8 @@ class QuorumLinks:
         link.is_closing = True
         self._inlet.detach(link.sock.fileno())
         link.scope.deadline = trio.current_time() + LAST_WORDS_S
+        self._patient.pop(link, None)
+        self._resting.pop(link, None)
         link.has_rest.set()
 
     def dial(self, sid: int) -> None:
@@ -352,6 +378,8 @@ class QuorumLinks:
     def _drop(self, link: Link) -> None:
         self.links.pop(link.number, None)
         self._unknown.pop(link, None)
+        self._patient.pop(link, None)
+        self._resting.pop(link, None)
         for part in link.out:
             if isinstance(part, ImageWriter):
                 part.close()
@@ -487,6 +515,7 @@ class QuorumLinks:
                     link.out.popleft()
                     if not link.is_closing:
                         self._hear(partial(self.peer.snap_sent, link.number))
+            self._resting.pop(link, None)
 
     def _put_slice(self, link: Link, image: ImageWriter) -> None:
         """Put the next part of a tree before what waits behind it."""

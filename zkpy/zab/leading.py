@@ -8,6 +8,7 @@
 Laws: a learner gets LEADERINFO only when acceptedEpoch is on this disk, and this server counts itself among those that
 have its history only when currentEpoch is. A txn is committed when a quorum has synced it and all before it. What a
 learner is sent is one stream: its history, NEWLEADER, then what is proposed and committed from there on.
+While one write follows the other, a commit that nobody waits for goes with the next proposal.
 Sources: Leader, LearnerHandler.
 """
 
@@ -46,6 +47,9 @@ PROMISE: Final = 1
 SYNCHRONIZATION: Final = 2
 BROADCAST: Final = 3
 
+#: So soon after a commit the next proposal is expected, if it was so the last time.
+BRISK_MS: Final = 1
+
 _INT: Final = Struct(">i")
 
 #: Phases in which a learner is expected to say something; in the others it waits for this server.
@@ -56,8 +60,10 @@ class Leading(Role):
     """The leader, of the epoch that the quorum of its learners makes."""
 
     __slots__ = (
+        "_committed_ms",
         "_half_tick_ms",
         "_has_acks",
+        "_is_brisk",
         "_is_full_tick",
         "_limit_ms",
         "_summary",
@@ -91,6 +97,9 @@ class Leading(Role):
         self._syncs: deque[tuple[int, int]] = deque()
         self._synchronizer = Synchronizer(self)
         self._has_acks = False
+        # When the last commit was, and whether the last proposal came soon after one.
+        self._committed_ms = 0
+        self._is_brisk = False
         self._tick = 0
         self._is_full_tick = False
         self._half_tick_ms = peer.now_ms + peer.settings.tick_ms // 2
@@ -355,14 +364,24 @@ class Leading(Role):
             self.peer.become_looking("the zxids of this epoch are used up")
 
     def _propose(self, entries: list[Entry]) -> None:
-        self.peer.history.propose(entries)
-        followers = [learner for learner in self.learners.values() if learner.phase >= SYNCING]
-        data = b"".join([encode(packets.PROPOSAL, zxid, txn) for zxid, txn in entries])
+        peer = self.peer
+        now_ms = peer.now_ms
+        peer.history.propose(entries)
+        self._is_brisk = now_ms - self._committed_ms <= BRISK_MS
+        if len(entries) == 1:
+            data = encode(packets.PROPOSAL, *entries[0])
+        else:
+            data = b"".join([encode(packets.PROPOSAL, zxid, txn) for zxid, txn in entries])
         last = entries[-1][0]
-        for learner in followers:
-            if not learner.is_observer:
-                self.peer.out.send.append((learner.link, data))
-                learner.track(last, self.peer.now_ms)
+        send = peer.out.send
+        for learner in self.learners.values():
+            if learner.has_asked:
+                learner.awaits = last
+                # Requests that the Keeper has not got yet are not among these.
+                learner.has_asked = bool(peer.out.requests)
+            if learner.phase >= SYNCING and not learner.is_observer:
+                send.append((learner.link, data))
+                learner.track(last, now_ms)
 
     def synced(self) -> None:
         if self.phase == BROADCAST:
@@ -394,18 +413,28 @@ class Leading(Role):
                 return
 
     def _commit(self, zxid: int) -> None:
+        """Tell the learners of a commit; at once where somebody waits for it, else perhaps with the next proposal.
+
+        While one write follows the other, that halves how often a learner is woken.
+        """
         peer = self.peer
+        out = peer.out
+        before = peer.history.committed
         committed = peer.commit(zxid)
+        self._committed_ms = peer.now_ms
         commits = informs = b""
         for learner in self.learners.values():
             if learner.phase < SYNCING:
                 continue
             if learner.is_observer:
                 informs = informs or b"".join([encode(packets.INFORM, one, txn) for one, txn in committed])
-                peer.out.send.append((learner.link, informs))
+                word = (learner.link, informs)
             else:
                 commits = commits or b"".join([encode(packets.COMMIT, one) for one, _ in committed])
-                peer.out.send.append((learner.link, commits))
+                word = (learner.link, commits)
+            out.send.append(word)
+            if self._is_brisk and learner.awaits <= before and not learner.has_asked:
+                out.patient.append(word)
         while self._syncs and self._syncs[0][0] <= zxid:
             self._answer_sync(self._syncs.popleft()[1])
 
@@ -435,6 +464,7 @@ class Leading(Role):
         if data is None or len(data) < packets.FORWARDED.size:
             raise ProtocolError("REQUEST without a header")
         session_id, cxid, type_ = packets.FORWARDED.unpack_from(data)
+        learner.has_asked = True
         self.peer.out.requests.append(
             LearnerRequest(learner.link, session_id, cxid, type_, data[packets.FORWARDED.size :], packet.authinfo)
         )

@@ -92,7 +92,9 @@ class Progress:
         "ack_epoch_zxid",
         "acked",
         "asked_ms",
+        "awaits",
         "deadline_tick",
+        "has_asked",
         "heard_ms",
         "is_observer",
         "is_snapping",
@@ -126,6 +128,9 @@ class Progress:
         self.way = SNAP
         self.asked_ms = now_ms
         self.sent_txns = self.sent_bytes = 0
+        #: It has sent requests that are not proposed yet; and the last txn that came of its requests.
+        self.has_asked = False
+        self.awaits = -1
         #: READING: the last txn that was read for it.
         self.read_upto = -1
         #: The proposal whose ack is timed, as (zxid, when it was sent); and the newest one sent after it.

@@ -87,6 +87,7 @@ class Ready:
         "held",
         "notes",
         "notify",
+        "patient",
         "pinged",
         "reads",
         "requests",
@@ -125,6 +126,8 @@ class Ready:
         self.snaps: list[tuple[int, bytes]] = []
         #: (link, whole packets). Words to a link that is gone vanish.
         self.send: list[tuple[int, bytes]] = []
+        #: Those words of `send` that nobody waits for: each may wait for the next one to its link, if that comes soon.
+        self.patient: list[tuple[int, bytes]] = []
         #: (sid, message without its length).
         self.notify: list[tuple[int, bytes]] = []
         #: sids whose quorum port to dial.
