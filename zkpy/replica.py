@@ -187,19 +187,23 @@ class Replica:
         peer = self.peer
         leading, learning = self.keeper.leading, self.keeper.learning
         if leading is not None:
-            for link in leading.syncs:
-                peer.sync(link)
-            leading.syncs.clear()
-            for link, session_id, is_valid in leading.answers:
-                peer.revalidated(link, session_id, is_valid)
-            leading.answers.clear()
+            if leading.syncs:
+                for link in leading.syncs:
+                    peer.sync(link)
+                leading.syncs.clear()
+            if leading.answers:
+                for link, session_id, is_valid in leading.answers:
+                    peer.revalidated(link, session_id, is_valid)
+                leading.answers.clear()
         elif learning is not None:
-            for session_id, cxid, type_, body, identities in learning.forwards:
-                peer.forward(session_id, cxid, type_, body, identities)
-            learning.forwards.clear()
-            for session_id, timeout_ms in learning.questions:
-                peer.revalidate(session_id, timeout_ms)
-            learning.questions.clear()
+            if learning.forwards:
+                for session_id, cxid, type_, body, identities in learning.forwards:
+                    peer.forward(session_id, cxid, type_, body, identities)
+                learning.forwards.clear()
+            if learning.questions:
+                for session_id, timeout_ms in learning.questions:
+                    peer.revalidate(session_id, timeout_ms)
+                learning.questions.clear()
 
     def _tell_keeper(self, ready: Ready) -> None:
         """What other members have for the Keeper: always for the role that it has now."""
@@ -214,13 +218,16 @@ class Replica:
                 leading.requested(
                     request.link, request.session_id, request.cxid, request.type, request.body, identities
                 )
-            leading.touch(ready.touches)
+            if ready.touches:
+                leading.touch(ready.touches)
             for link, session_id, timeout_ms in ready.revalidations:
                 leading.revalidate(link, session_id, timeout_ms)
-            leading.synced(ready.syncs)
+            if ready.syncs:
+                leading.synced(ready.syncs)
         elif learning is not None:
             for session_id, is_valid in ready.revalidated:
                 learning.revalidated(session_id, is_valid)
-            learning.synced(ready.syncs)
+            if ready.syncs:
+                learning.synced(ready.syncs)
             if ready.pinged:
                 self.peer.pong(learning.take_touched())

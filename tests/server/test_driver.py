@@ -153,6 +153,27 @@ def test_a_turn_that_another_task_runs_leaves_no_word_waiting() -> None:
         assert (peers.flushed, peers.hastened) == (0, 1)
 
 
+def test_a_turn_goes_on_until_no_ready_can_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Rig() as rig:
+        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
+        driver.peers = NoPeers()  # type: ignore[assignment]
+        word, question, queued, nothing = Ready(), Ready(), Ready(), Ready()
+        word.send.append((1, b"word"))
+        question.pinged = True
+        queued.send.append((1, b"word"))
+        queued.is_followed = True
+        for readies, count in (
+            ([word, nothing], 1),
+            ([nothing], 1),
+            ([question, word], 2),
+            ([queued, question, nothing], 3),
+        ):
+            taken = iter(readies)
+            monkeypatch.setattr(type(rig.replica), "ready", lambda self, taken=taken: next(taken))
+            driver.finish()
+            assert len(list(taken)) == len(readies) - count
+
+
 def test_while_a_tree_is_sent_no_turn_waits_without_letting_that_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with Rig() as rig:
         client = rig.client()

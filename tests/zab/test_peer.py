@@ -138,6 +138,21 @@ def test_part_of_a_batch_can_be_committed() -> None:
     assert history.commit(5) == entries(3, 5)
 
 
+#: What the Keeper or the disk may answer at once.
+LEADING_ON = (
+    "standing",
+    "snaps",
+    "dial",
+    "close",
+    "reads",
+    "cuts",
+    "requests",
+    "revalidations",
+    "revalidated",
+    "pinged",
+)
+
+
 @pytest.mark.parametrize(
     ("field", "work"),
     [
@@ -169,11 +184,19 @@ def test_ready_is_true_when_there_is_work(field: str, work: object) -> None:
     setattr(ready, field, work)
     assert ready
     assert ready.has_disk_work == (field in ("restore", "truncate", "append", "epochs"))
+    assert ready.leads_on == (field in LEADING_ON)
+
+
+def test_a_ready_with_work_for_the_disk_or_behind_another_one_leads_on() -> None:
+    for field, value in (("token", 1), ("is_followed", True)):
+        ready = Ready()
+        setattr(ready, field, value)
+        assert ready.leads_on
 
 
 def test_every_field_of_a_ready_is_work_or_goes_with_it() -> None:
     cases = next(m for m in test_ready_is_true_when_there_is_work.pytestmark if m.name == "parametrize").args[1]
-    assert {*Ready.__slots__} - {field for field, _ in cases} == {"held", "token"}
+    assert {*Ready.__slots__} - {field for field, _ in cases} == {"held", "is_followed", "patient", "token"}
 
 
 def test_client_sync_of_a_quorum_of_one_is_answered_at_once() -> None:

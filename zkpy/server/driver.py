@@ -156,29 +156,35 @@ class Driver:
 
     def _carry_out(self) -> None:
         replica = self.replica
+        keeper = replica.keeper
         peers = self.peers
         while True:
             ready = replica.ready()
-            if ready and peers is not None:
-                peers.carry_out(ready)
-                for link, zxid in ready.cuts:
-                    self.disk.ask_cut(link, zxid)
-            if ready.has_disk_work:
+            if ready:
                 if peers is not None:
-                    # Before the disk, so that the disks of all members work at the same time.
-                    peers.flush()
-                # Whoever has their answers already need not wait for the disk, and says the next thing meanwhile.
-                self.hub.flush(replica.keeper.take_answered())
-                self.disk.carry_out(ready)
-            elif not ready:
-                if peers is None:
-                    break
-                if not replica.keeper.in_flight:
-                    # Nobody waits for the other members, so the clients come first: a tenth of the time of a single
-                    # write at a leader.
-                    self.hub.flush(replica.keeper.take_dirty())
-                if not (peers.hasten() if self._is_away else peers.flush()):
-                    break
+                    peers.carry_out(ready)
+                    for link, zxid in ready.cuts:
+                        self.disk.ask_cut(link, zxid)
+                if ready.token:
+                    if peers is not None:
+                        # Before the disk, so that the disks of all members work at the same time.
+                        peers.flush()
+                    if keeper.dirty:
+                        # Whoever has their answers already need not wait for the disk, and says the next thing
+                        # meanwhile.
+                        self.hub.flush(keeper.take_answered())
+                    self.disk.carry_out(ready)
+                    continue
+                if ready.leads_on:
+                    continue
+            if peers is None:
+                break
+            if keeper.dirty and not keeper.in_flight:
+                # Nobody waits for the other members, so the clients come first: a tenth of the time of a single write
+                # at a leader.
+                self.hub.flush(keeper.take_dirty())
+            if not (peers.hasten() if self._is_away else peers.flush()):
+                break
 
     def _answer(self, sends: int = 0) -> None:
         keeper = self.replica.keeper

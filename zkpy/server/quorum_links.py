@@ -58,6 +58,7 @@ FIRST_PACKET_LIMIT: Final = 1024
 LAST_WORDS_S: Final = 1.0
 #: Tries to reach a leader, which listens only once it knows that it leads (Learner.connectToLeader).
 DIAL_TRIES: Final = 5
+_NOTHING: Final = memoryview(b"")
 
 
 @attrs.frozen
@@ -121,7 +122,7 @@ class Link:
         self.out: deque[bytes | ImageWriter | None] = deque()
         #: Bytes in `out` and `unsent`.
         self.out_size = 0
-        self.unsent = memoryview(b"")
+        self.unsent = _NOTHING
         #: Set when the link's task has something to send.
         self.has_rest = trio.Event()
         #: A tree that is arriving: its packet, the tree, what loads it, what is not loaded yet.
@@ -487,18 +488,26 @@ class QuorumLinks:
     def _pump(self, link: Link) -> bool:
         """Send bytes up to the next tree or the end of one; True if nothing is left at all. Raises LinkEnded."""
         while True:
-            if not link.unsent:
-                link.unsent = memoryview(_take_bytes(link.out))
-                if not link.unsent:
-                    return not link.out
+            data: bytes | memoryview = link.unsent
+            if not data:
+                if not link.out:
+                    return True
+                data = _take_bytes(link.out)
+                if not data:
+                    return False
             try:
-                sent = link.sock.send(link.unsent)
+                sent = link.sock.send(data)
             except BlockingIOError:
-                return False
+                sent = 0
             except OSError as error:
                 raise LinkEnded from error
             link.out_size -= sent
-            link.unsent = link.unsent[sent:]
+            if sent == len(data):
+                link.unsent = _NOTHING
+            else:
+                link.unsent = memoryview(data)[sent:]
+                if not sent:
+                    return False
 
     async def _write(self, link: Link) -> None:
         """Send what the turns have left, until the link is closing and nothing is."""
@@ -529,6 +538,8 @@ class QuorumLinks:
 
 def _take_bytes(out: deque[bytes | ImageWriter | None]) -> bytes:
     """The bytes at the front, joined up to SEND_SIZE; none if something else is there."""
+    if len(out) == 1 and isinstance(out[0], bytes):
+        return out.popleft()  # type: ignore[return-value]
     parts: list[bytes] = []
     size = 0
     while out and size < SEND_SIZE:

@@ -148,7 +148,9 @@ class Peer:
     def ready(self) -> Ready:
         """What is to be done now; falsy when there is nothing. Each Ready is given once, to be carried out whole."""
         if self._readies:
-            return self._readies.popleft()
+            ready = self._readies.popleft()
+            ready.is_followed = True
+            return ready
         out = self.out
         self._complete(out)
         if out:

@@ -85,6 +85,7 @@ class Ready:
         "dial",
         "epochs",
         "held",
+        "is_followed",
         "notes",
         "notify",
         "patient",
@@ -104,6 +105,8 @@ class Ready:
     )
 
     def __init__(self) -> None:
+        #: Another one was put together before this one was taken.
+        self.is_followed = False
         self.standing: Standing | None = None
 
         #: What `Peer.receive_snap` was given with the snapshot: make it this server's tree, durable, and drop all
@@ -159,6 +162,24 @@ class Ready:
     def has_disk_work(self) -> bool:
         """Is there anything to be made durable, and `synced` to be called?"""
         return bool(self.append or self.epochs is not None or self.truncate >= 0 or self.restore is not None)
+
+    @property
+    def leads_on(self) -> bool:
+        """May there be another Ready at once? Not where it has nothing but words to others and committed txns."""
+        return bool(
+            self.is_followed
+            or self.token
+            or self.standing is not None
+            or self.requests
+            or self.pinged
+            or self.revalidations
+            or self.revalidated
+            or self.snaps
+            or self.dial
+            or self.close
+            or self.reads
+            or self.cuts
+        )
 
     def __bool__(self) -> bool:
         return bool(
