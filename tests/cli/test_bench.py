@@ -183,9 +183,11 @@ def test_what_an_acl_forbids_is_said_with_the_remedy(server: Server) -> None:
     assert result.exit_code == 77
     assert f"{server.hosts} does not permit making /shut/load: give credentials with --auth" in result.stderr
     shell(server, "delete", "/shut")
-    refused = bench(server, *SHORT, "--auth", "nosuch:me", "session:1")
-    assert refused.exit_code == 77
-    assert "does not accept these credentials: see --auth" in refused.stderr
+    for shape in ("session:1", "get:1x1"):
+        refused = bench(server, *SHORT, "--auth", "nosuch:me", shape)
+        assert refused.exit_code == 77
+        assert refused.stderr.startswith(f"zkpy: {server.hosts} does not accept these credentials: see --auth")
+        assert refused.stderr.count("\n") == 1
     allowed = bench_json(server, "--auth", "digest:me:secret", "session:2", "get:2x1")
     assert [one["operations"] > 0 for one in allowed["shapes"]] == [True, True]
 

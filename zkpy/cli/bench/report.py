@@ -73,12 +73,12 @@ def bar(share: float, width: int) -> str:
 
 
 def title(servers: Sequence[Asked], size: int, nodes: int, seconds: float) -> str:
-    """What was measured."""
+    """What was measured: each server, and how."""
     shown = []
     for server in servers:
         about = ", ".join(word for word in (server.version, server.mode) if word)
         shown.append(f"{server.name} ({about})" if about else server.name)
-    return f"{'; '.join(shown)}\n{size:,} bytes of data, {nodes:,} nodes, {seconds:g} s each"
+    return "\n".join([*shown, f"{size:,} bytes of data, {nodes:,} nodes, {seconds:g} s each"])
 
 
 def result_table(intervals: Sequence[Interval]) -> Iterator[str]:

@@ -77,18 +77,20 @@ class Tree:
         #: As the load sees it: with the chroot of the connect string.
         self.names = Names(self._session.chroot + path, nodes)
         self._mark = f"zkpy bench, process {os.getpid()} on {socket.gethostname()}, {uuid.uuid4()}".encode()
-        self._is_begun = False
+        #: Has a server been asked to make it, and not refused?
+        self._may_be_there = False
 
     def make(self, ops: Iterable[str]) -> None:
         """Make it, with what these operations work on. Raises CommandError if it is there, or may not be made."""
-        self._is_begun = True
+        self._may_be_there = True
         try:
             self._session.create(self.path, self._mark)
-        except errors.NodeExistsError:
-            raise CommandError(f"{self.path} is there already{self._whose()}: {self._remedy()}") from None
-        except errors.NoNodeError:
-            raise CommandError(f"there is no parent for {self.names.root}: make it, or see --path") from None
         except errors.KeeperError as error:
+            self._may_be_there = error.code in (errors.CONNECTIONLOSS, errors.SESSIONEXPIRED)
+            if isinstance(error, errors.NodeExistsError):
+                raise CommandError(f"{self.path} is there already{self._whose()}: {self._remedy()}") from None
+            if isinstance(error, errors.NoNodeError):
+                raise CommandError(f"there is no parent for {self.names.root}: make it, or see --path") from None
             raise refusal(self.hosts, error.code, f"making {self.path}") from None
         requests = [self._create(path, self.size) for path in self._wanted(set(ops))]
         window = max(1, min(_UNDER_WAY, _UNDER_WAY_BYTES // (self.size + 1)))
@@ -164,7 +166,7 @@ class Tree:
 
     def remove(self, on_removed: OnRemoved) -> None:
         """Remove all of it, if this run has made it; tries again over lost connections. Raises CommandError."""
-        if not self._is_begun:
+        if not self._may_be_there:
             return
         deadline = time.monotonic() + REMOVE_S
         while True:

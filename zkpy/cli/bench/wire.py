@@ -80,7 +80,8 @@ def ask(address: Address) -> Asked:
         while part := sock.recv(4096):
             answer += part
     text = answer.decode("utf-8", "replace")
-    version = re.search(r"^Zookeeper version: ([^,\s]+)", text, re.MULTILINE)
+    # Apache's has the commit behind it.
+    version = re.search(r"^Zookeeper version: ([^,\s]+?)(?:-[0-9a-f]{40})?(?:,|\s|$)", text, re.MULTILINE)
     mode = re.search(r"^Mode: (\S+)", text, re.MULTILINE)
     return Asked(address.name, version[1] if version else "", mode[1] if mode else "")
 
