@@ -7,20 +7,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keeper.harness import OPEN, Client, Packet, World, create_op, delete_op, multi_body, set_op
-from tests.keeper.test_outstanding import ACLS, programs
+from tests.keeper.test_outstanding import ACLS, PATHS, creates, flags, multis, reads, versions, writes
 from zkpy.keeper import quick
 from zkpy.keeper.requests import Request, UsualCreate, UsualSet
 from zkpy.proto import opcodes
-from zkpy.proto.records import CreateRequest, SetACLRequest, SetDataRequest
+from zkpy.proto.records import CreateRequest, DeleteRequest, SetACLRequest, SetDataRequest
+
+#: Beside the usual paths those that are refused, that no digest covers, and that take longer to look at.
+ODD_PATHS = (
+    *("/", "", "a", "//x", "/a/", "/a/.", "/a/..", "/a//x", "/a/\x01", "/a/\x7f", "/nope/x"),
+    *("/zookeeper/x", "/zookeeper/quota/x", "/zookeeperx", "/zookeeper"),
+    *("/a/-", "/a/.x", "/a/x y", "/a/\u00e9", "/\u00e9", "/\u00e9/x"),
+)
+odd_paths = st.sampled_from(ODD_PATHS)
+odd_writes = st.one_of(
+    st.tuples(creates, st.builds(CreateRequest, odd_paths, st.just(b"odd"), st.sampled_from(ACLS), flags)),
+    st.tuples(st.just(opcodes.SET_DATA), st.builds(SetDataRequest, odd_paths, st.just(b"odder"), versions)),
+    st.tuples(st.just(opcodes.DELETE), st.builds(DeleteRequest, st.sampled_from((*ODD_PATHS, *PATHS)), versions)),
+)
+programs = st.lists(st.one_of(writes, writes, odd_writes, multis, reads), max_size=25)
 
 
 def warm(world: World) -> Client:
     """A client of a server that has seen all the ACLs and flags: those that it has not go the general way."""
     client = world.client()
     for acl in ACLS:
-        for flags in range(4):
+        for flag in range(4):
             for name in "xy":
-                client.call(opcodes.CREATE, CreateRequest(f"/{name}{flags}", b"", acl, flags))
+                client.call(opcodes.CREATE, CreateRequest(f"/{name}{flag}", b"", acl, flag))
     client.take()
     return client
 

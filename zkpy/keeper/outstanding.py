@@ -28,6 +28,10 @@ _MIDDLE: Final = Struct(">qqi")
 _END: Final = Struct(">iq")
 
 
+#: Of how many znodes that get children the shadows are kept for the next turn, before all are forgotten.
+PARENTS_LIMIT: Final = 1024
+
+
 class Shadow:
     """A znode as it will be; `exists` is False once a proposed txn deletes it. `zxid`: of the last change proposed."""
 
@@ -68,7 +72,8 @@ class Shadow:
         self.pzxid = node.pzxid
         self.children = children
         self.digest = digest
-        # Of its digest what a new child leaves alone (`work_out`): what it begins with; -1 for not worked out.
+        # Of its digest what a new child leaves alone (`work_out`): what it begins with; -1 for not worked out, as after
+        # each change that is not a new child.
         self.head = -1
         self.middle = self.end = b""
 
@@ -89,13 +94,15 @@ class Shadow:
 class Outstanding:
     """The shadows by path, and how far the applied tree has caught up with them."""
 
-    __slots__ = ("_tree", "_undo", "changes", "digest", "shadows")
+    __slots__ = ("_parents", "_tree", "_undo", "changes", "digest", "shadows")
 
     def __init__(self, tree: DataTree) -> None:
         self._tree = tree
         self.shadows: dict[str, Shadow | ZNode | UsualSet] = {}
         # (zxid, path, its parent's path or None) per change, oldest first: what `applied` walks through
         self.changes: deque[tuple[int, str, str | None]] = deque()
+        # Shadows that are dropped, of znodes that got children: good for as long as the znode's numbers are theirs.
+        self._parents: dict[str, Shadow] = {}
         # the tree digest after everything proposed
         self.digest = tree.digest
         # while a multi is prepared: what to put back if it fails, newest last
@@ -150,6 +157,22 @@ class Outstanding:
         self.shadows[path] = shadow
         return shadow
 
+    def shadow_of_parent(self, path: str, node: ZNode) -> Shadow:
+        """The shadow of a node of which no change is proposed, to be given a child; the caller puts it in place.
+
+        Where each turn has new children for the same nodes it is the one of the last time.
+        """
+        shadow = self._parents.get(path)
+        if (
+            shadow is not None
+            and shadow.pzxid == node.pzxid
+            and shadow.mzxid == node.mzxid
+            and shadow.aversion == node.aversion
+            and shadow.czxid == node.czxid
+        ):
+            return shadow
+        return Shadow(node.pzxid, node, len(node.children) if node.children else 0, node.digest)
+
     def changed(self, path: str, shadow: Shadow) -> None:
         """Bring the digest up to date after a change of `shadow`'s fields."""
         shadow.head = -1  # whatever it was that changed
@@ -174,6 +197,7 @@ class Outstanding:
         self.digest = self.digest - shadow.digest & MASK
         shadow.exists = False
         shadow.digest = 0
+        shadow.head = -1
 
     # --- multis ------------------------------------------------------------------------------------------------
 
@@ -211,6 +235,10 @@ class Outstanding:
             for path, shadow in shadows.items():
                 if type(shadow) is Shadow:
                     self._settle(path, shadow)
+                    if shadow.head >= 0:
+                        if len(self._parents) >= PARENTS_LIMIT:
+                            self._parents.clear()
+                        self._parents[path] = shadow
             shadows.clear()
             changes.clear()
             return

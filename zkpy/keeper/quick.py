@@ -33,16 +33,34 @@ _LAST_VERSION: Final = 0x7FFFFFFF
 _SHORTEST: Final = 2
 #: Where the nodes are that no digest covers and that quotas are kept in.
 _SYSTEM: Final = "/zookeeper"
-#: No names of a znode.
-_RELATIVE: Final = ("", ".", "..")
 #: How many ends of creates (ACL and flags) are known by their bytes.
 KNOWN_TAILS_LIMIT: Final = 1024
+#: How many lengths of entries are told apart before all are forgotten.
+SHAPES_LIMIT: Final = 1024
+
+
+class Shapes(dict[int, Callable[..., bytes]]):
+    """What packs an entry in one call, by the length of that part of it which stands in the request already.
+
+    Whoever adds up three pieces pays twice as much.
+    """
+
+    def __init__(self, end: str) -> None:
+        """`end`: what follows that part, as `struct` writes it."""
+        super().__init__()
+        self._end = end
+
+    def __missing__(self, size: int) -> Callable[..., bytes]:
+        if len(self) >= SHAPES_LIMIT:
+            self.clear()
+        pack = self[size] = Struct(f"{TXN_HEADER.format}{size}s{self._end}").pack
+        return pack
+
 
 _INT: Final = Struct(">i").unpack_from
-#: The ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
-_CREATE_TAIL: Final = Struct(">?iiQ").pack
-_SET_TAIL: Final = Struct(">iiQ").pack
-_HEADER: Final = TXN_HEADER.pack
+#: Of creates and sets; the ends of a CreateTxn and of a SetDataTxn, with the TxnDigest behind them.
+_CREATES: Final = Shapes("?iiQ")
+_SETS: Final = Shapes("iiQ")
 #: The numbers of a node that nobody has changed yet, as its digest has them: three times its zxid, and the rest.
 _NEW_FIELDS: Final = Struct(">qqq36s").pack
 _NEW_REST: Final = Struct(">qqiiiq").pack
@@ -71,7 +89,6 @@ def take_set(keeper: "Keeper", client: "Connection | None", session: Session, cx
         or not 12 < path_end < data_at <= data_end
         or not node.acl.world & opcodes.PERM_WRITE
         or len(path) < _SHORTEST
-        or path.startswith(_SYSTEM)
     ):
         return False
     before = outstanding.shadows.get(path)
@@ -83,8 +100,8 @@ def take_set(keeper: "Keeper", client: "Connection | None", session: Session, cx
         digest = before.digest
     else:
         return False
-    if (expected != -1 and expected != version) or version >= _LAST_VERSION or digest < 0:
-        return False
+    if (expected != -1 and expected != version) or version >= _LAST_VERSION or digest <= 0:
+        return False  # also where no digest is kept, beneath /zookeeper
     version += 1
     zxid = keeper.next_zxid
     time_ms = keeper.wall_ms
@@ -118,13 +135,9 @@ def take_set(keeper: "Keeper", client: "Connection | None", session: Session, cx
     outstanding.changes.append((zxid, path, None))
     keeper.next_zxid = zxid + 1
     keeper.in_flight.append(request)
+    pack = _SETS[data_end - 8]
     keeper.proposals.append(
-        (
-            zxid,
-            _HEADER(session.id, cxid, zxid, time_ms, op)
-            + frame[8:data_end]
-            + _SET_TAIL(version, DIGEST_VERSION, tree_digest),
-        )
+        (zxid, pack(session.id, cxid, zxid, time_ms, op, frame[8:data_end], version, DIGEST_VERSION, tree_digest))
     )
     if client is not None:
         client.waiting.append(request)
@@ -157,38 +170,35 @@ def take_create(
     parent = shadows.get(parent_path)
     if type(parent) is not Shadow:
         known = nodes.get(parent_path) if parent is None else None
-        if known is None or known.digest < 0:
+        if known is None or known.digest <= 0:
             return False
-        parent = Shadow(keeper.next_zxid, known, len(known.children) if known.children else 0, known.digest)
+        parent = outstanding.shadow_of_parent(parent_path, known)
     cversion = parent.cversion
     if is_sequential:
         path = f"{path}{cversion:010d}"
         encoded = path.encode()
     name = path[at + 1 :]
-    if (
-        not parent.exists
-        or parent.owner
-        or not parent.acl.world & opcodes.PERM_CREATE
-        or not 0 <= cversion < _LAST_VERSION
-        or not name.isprintable()
-        or name in _RELATIVE
-        or path in nodes
-        or path in shadows
-        or path.startswith(_SYSTEM)
-    ):
-        return False
+    if name < "/" or not name.isprintable() or path in nodes or path in shadows or not 0 <= cversion < _LAST_VERSION:
+        return False  # among names that come before "/" are "", "." and ".."
+    if parent.head < 0:
+        # Any other change of the parent leads here again.
+        if (
+            not parent.exists
+            or parent.owner
+            or not parent.acl.world & opcodes.PERM_CREATE
+            or parent_path.startswith(_SYSTEM)
+        ):
+            return False
+        parent.work_out(parent_path)
     zxid = keeper.next_zxid
     time_ms = keeper.wall_ms
     session_id = session.id
     data = frame[data_at:data_end]
     owner = session_id if is_ephemeral else 0
     node = ZNode(data, acl, zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, zxid)
-    node.digest = digest = crc32(
-        encoded + data + _NEW_FIELDS(zxid, zxid, zxid, _NEW_REST(time_ms, time_ms, 0, 0, 0, owner))
-    )
-    if parent.head < 0:
-        parent.work_out(parent_path)
-        shadows[parent_path] = parent
+    rest = _NEW_REST(time_ms, time_ms, 0, 0, 0, owner)
+    node.digest = digest = crc32(encoded + data + _NEW_FIELDS(zxid, zxid, zxid, rest))
+    shadows[parent_path] = parent
     cversion += 1
     parent_digest = crc32(_PARENT_FIELDS(zxid, parent.middle, cversion, parent.end), parent.head)
     outstanding.digest = tree_digest = outstanding.digest + digest - parent.digest + parent_digest & MASK
@@ -208,7 +218,6 @@ def take_create(
         data,
         cversion,
         parent_path,
-        name,
         node,
         parent_digest,
         zxid,
@@ -218,14 +227,10 @@ def take_create(
     keeper.next_zxid = zxid + 1
     keeper.in_flight.append(request)
     # Data and ACL stand in the txn as they stood in the request, and the path unless it got a number.
-    start = size.to_bytes(4, "big") + encoded + frame[path_end:-4] if is_sequential else frame[8:-4]
+    body = size.to_bytes(4, "big") + encoded + frame[path_end:-4] if is_sequential else frame[8:-4]
+    pack = _CREATES[len(body)]
     keeper.proposals.append(
-        (
-            zxid,
-            _HEADER(session_id, cxid, zxid, time_ms, op)
-            + start
-            + _CREATE_TAIL(is_ephemeral, cversion, DIGEST_VERSION, tree_digest),
-        )
+        (zxid, pack(session_id, cxid, zxid, time_ms, op, body, is_ephemeral, cversion, DIGEST_VERSION, tree_digest))
     )
     if client is not None:
         client.waiting.append(request)

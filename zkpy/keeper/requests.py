@@ -134,7 +134,6 @@ class UsualCreate(PreparedCreate):
         data: bytes,
         parent_c_version: int,
         parent_path: str,
-        name: str,
         node: ZNode,
         parent_digest: int,
         zxid: int,
@@ -148,7 +147,6 @@ class UsualCreate(PreparedCreate):
         self.data = data
         self.parent_c_version = parent_c_version
         self.parent_path = parent_path
-        self.name = name
         self.node = node
         self.parent_digest = parent_digest
         self.zxid = zxid

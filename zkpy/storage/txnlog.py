@@ -96,10 +96,16 @@ class TxnLog:
             self._is_new = False
             self._begins = entries[0][0]
         pack = _RECORD.pack
-        records = [pack(adler32(entry), len(entry)) + entry + _END for _, entry in entries]
-        self._parts += records
-        self.txns_since_roll += len(records)
-        self.bytes_since_roll += sum(map(len, records))
+        put = self._parts.append
+        size = 0
+        for _, entry in entries:
+            length = len(entry)
+            put(pack(adler32(entry), length))
+            put(entry)
+            put(_END)
+            size += length
+        self.txns_since_roll += len(entries)
+        self.bytes_since_roll += size + RECORD_OVERHEAD * len(entries)
         if 0 <= self.size_limit < self.bytes_since_roll:
             self.roll()
 

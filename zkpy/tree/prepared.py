@@ -36,12 +36,12 @@ class PreparedSet:
 
 
 class PreparedCreate:
-    """A create that goes through: `node` goes into the tree, as the child `name` of `parent_path`.
+    """A create that goes through: `node` goes into the tree, as a child of `parent_path`.
 
     `parent_c_version` and `parent_digest` are the parent's after it.
     """
 
-    __slots__ = ("data", "name", "node", "parent_c_version", "parent_digest", "parent_path", "path")
+    __slots__ = ("data", "node", "parent_c_version", "parent_digest", "parent_path", "path")
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class PreparedCreate:
         data: bytes,
         parent_c_version: int,
         parent_path: str,
-        name: str,
         node: ZNode,
         parent_digest: int,
     ) -> None:
@@ -57,6 +56,5 @@ class PreparedCreate:
         self.data = data
         self.parent_c_version = parent_c_version
         self.parent_path = parent_path
-        self.name = name
         self.node = node
         self.parent_digest = parent_digest

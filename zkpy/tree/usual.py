@@ -131,7 +131,7 @@ def _prepare_create(
             parent.owner,
         )
     )
-    txn = PreparedCreate(path, data, parent_c_version, parent_path, name, node, parent_digest)
+    txn = PreparedCreate(path, data, parent_c_version, parent_path, node, parent_digest)
     return txn, tree.digest - parent.digest + parent_digest + node.digest & MASK, said
 
 
