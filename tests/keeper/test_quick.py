@@ -1,5 +1,6 @@
 """The quick ways of the usual set and create beside the general way that all writes can go: same answers, same log."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -120,3 +121,20 @@ def test_no_write_goes_a_quick_way_where_there_is_more_to_do(settings: dict[str,
     world = World(**settings)
     client = warm(world)
     assert kinds(world, client, *usual(client)) == [Request] * 3
+
+
+def test_data_that_was_replaced_is_not_held_for_the_sake_of_counting() -> None:
+    world = World()
+    client = warm(world)
+    client.call(opcodes.CREATE, CreateRequest("/a", b"", OPEN, 0))
+    gc.collect()
+    size = 100_000
+    for number in range(60):
+        client.call(opcodes.SET_DATA, SetDataRequest("/a", bytes([number]) * size, -1))
+        world.advance(1)
+    world.log.clear()
+    client.take()
+    held = {id(one.data) for one in gc.get_objects() if type(one) is UsualSet and len(one.data) == size}
+    assert 1 <= len(held) <= 8
+    world.keeper.count()
+    assert world.keeper.statistics.namespaces.writes["a"].count == 61

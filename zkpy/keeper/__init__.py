@@ -6,7 +6,7 @@ Read in this order:
 - `connection.py`  one client connection; `handshake.py`: how it gets a session and identities;
                    `requests.py`: one operation on its way
 - `prepare.py`     write + outstanding changes → txn, or the error txn; `multis.py`: the parts of a multi;
-                   `outstanding.py`: the tree as it will be
+                   `outstanding.py`: the tree as it will be; `quick.py`: the usual set and create in one piece
 - `reads.py`       answers from the tree; `replies.py`: results → packets
 - `sessions.py`    live sessions, ids and passwords; `expiry.py`: deadlines in buckets
 - `auth.py`        identities, ACL checks; `throttle.py`: how many may connect; `reaper.py`: containers and TTL nodes

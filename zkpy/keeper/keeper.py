@@ -73,8 +73,9 @@ _LARGE: Final = 1 << 14
 #: due at the same tick, and each takes some 30 us.
 WAKE_LIMIT: Final = 256
 _CHUNK: Final = 64
-#: Usual writes are counted when so many have been applied, or when somebody asks.
-_UNCOUNTED_LIMIT: Final = 256
+#: Usual writes are counted when so many have been applied, or when somebody asks. A turn of one write would pay a tenth
+#: of its price for that each time; but what is not counted yet is held in memory, and each may be as large as a frame.
+_UNCOUNTED_LIMIT: Final = 8
 #: Prompt reads are counted when there are so many, or when somebody asks.
 _COUNT_READS: Final = 1000
 
