@@ -118,6 +118,8 @@ class Campaign:
     spent_s: list[float] = field(default_factory=lambda: [0.0, 0.0])
     programs: int = 0
     steps: int = 0
+    # How long a finding is made smaller, at most.
+    shrink_s: float = SHRINK_S
     # What the programs on which both servers agreed have reached.
     coverage: Coverage = field(default_factory=Coverage)
 
@@ -204,7 +206,7 @@ class Campaign:
 
         A pair that has parted may part further; only the signature counts, so that does little harm.
         """
-        deadline = time.monotonic() + SHRINK_S
+        deadline = time.monotonic() + self.shrink_s
         best, found = _up_to(program, difference), difference
 
         def still_differs(smaller: Program) -> bool:
