@@ -97,13 +97,17 @@ def result_table(intervals: Sequence[Interval]) -> Iterator[str]:
             ]
         )
     yield from table(_HEADER, rows)
-    limited = [f"{one.shape.name} (own CPU {one.own_cpu:.0%})" for one in intervals if one.is_own_limit]
-    if limited:
+    limits = [one.shape.name for one in intervals if one.is_own_limit]
+    parts = [one.shape.name for one in intervals if one.has_own_part]
+    if limits or parts:
         yield ""
+    if limits:
         yield (
-            f"! {', '.join(limited)}: zkpy bench itself was the limit, and hardly ever waited for the servers. They can"
-            " do more than this."
+            f"! {', '.join(limits)}: zkpy bench itself was the limit, and hardly ever waited for the servers. They can"
+            " do more."
         )
+    if parts:
+        yield f"! {', '.join(parts)}: zkpy bench itself had a part in it (see own CPU). A faster client would see more."
 
 
 def histogram_lines(interval: Interval) -> Iterator[str]:
@@ -150,5 +154,6 @@ def _shape_as_json(interval: Interval) -> dict[str, Any]:
         "own_cpu": round(interval.own_cpu, 3),
         "waiting": round(interval.waiting, 3),
         "is_own_limit": interval.is_own_limit,
+        "has_own_part": interval.has_own_part,
         "histogram": [{"up_to_ms": end / 1e6, "count": count} for _, end, count in histogram.buckets()],
     }
