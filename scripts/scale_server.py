@@ -14,6 +14,7 @@ import signal
 import sys
 from pathlib import Path
 from time import perf_counter, thread_time
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -40,10 +41,10 @@ class Stopwatch:
         """Every turn that clients cause; one beside a snapshot that is being written counts twice."""
         turn = Driver.turn
 
-        def timed(driver: Driver, *, is_due: bool = False) -> bool:
+        def timed(driver: Driver, **options: Any) -> bool:
             has_snapshot = driver.disk.has_work
             began_s, used_s = perf_counter(), thread_time()
-            more = turn(driver, is_due=is_due)
+            more = turn(driver, **options)
             took_ms, used_ms = (perf_counter() - began_s) * 1000, (thread_time() - used_s) * 1000
             self.turns += 1
             self.turn_ms = max(self.turn_ms, took_ms)
