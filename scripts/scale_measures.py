@@ -44,9 +44,9 @@ REST_S = 30
 class Place(Process):
     """A server of one kind, and what it takes to measure it."""
 
-    def __init__(self, name: str, work: Path, options: argparse.Namespace, load: Path) -> None:
-        super().__init__(name, work / name, options)
-        self.load_program = load
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        super().__init__(name, options.work / name, options)
+        self.load_program = options.work / "bench_load"
         self.options = options
         self.start_s = 0.0
 
@@ -86,7 +86,9 @@ class Place(Process):
         )
 
     def load(self, op: str, **arguments: int) -> dict[str, Any]:
-        """Run bench_load."""
+        """Run bench_load, which is compiled when it is wanted first."""
+        if not self.load_program.exists():
+            compile_load(self.load_program)
         words = [f"{key}={value}" for key, value in {"port": self.port, "size": SIZE, **arguments}.items()]
         done = subprocess.run([str(self.load_program), f"op={op}", *words], capture_output=True, text=True, check=False)
         figures: dict[str, Any] = json.loads(done.stdout or "{}")
@@ -141,11 +143,8 @@ class Place(Process):
         return rss_mb(self.pid)
 
 
-def compile_load(into: Path) -> Path:
-    """bench_load, compiled."""
-    program = into / "bench_load"
+def compile_load(program: Path) -> None:
     subprocess.run([os.environ.get("CC") or "cc", "-O2", "-o", str(program), str(HERE / "bench_load.c")], check=True)
-    return program
 
 
 class Holder:

@@ -293,3 +293,15 @@ def test_failover_measures_from_the_leaders_end_to_the_first_write(tmp_path: Pat
     assert len(figures["seconds"]["zkpy"]) == 2
     assert figures["median_s"]["zkpy"] == sum(figures["seconds"]["zkpy"]) / 2 > 0
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+@pytest.mark.slow
+def test_scale_measures_a_server_of_this_checkout(tmp_path: Path) -> None:
+    report = tmp_path / "scale.json"
+    command = (ROOT / "scripts" / "scale", "multis", "--servers", "zkpy", "--dir", tmp_path, "--json", report)
+    done = run(sys.executable, *command)
+    assert (done.returncode, "failed" in done.stdout) == (0, False), done.stdout + done.stderr
+    figures = json.loads(report.read_text())["measures"]["multis"]["zkpy"]
+    assert min(figures["set, us an operation, alone and in a multi"]) > 0
+    assert figures["most processor time of a turn of these, ms"] > 0, "the stopwatch runs"
+    assert done.stdout.startswith("| multis ")
