@@ -83,7 +83,7 @@ def test_disk_work_is_done_in_the_order_of_the_readies(tmp_path: Path, is_thread
                 nursery.cancel_scope.cancel()
 
         trio.run(main)
-        assert replica.told == [1, 2, 3, "tree", 4, 5, 6]
+        assert replica.told == [1, 2, 3, "tree", 4, 6], "txns that wait together are synced together"
         assert prepared == [store.tree]
         assert dump(store.tree) == dump(tree_of(entries[:12]))
         assert (epochs.accepted, epochs.current) == (1, 1)

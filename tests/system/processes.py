@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from tests.system.slow_sync import SlowSync
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What every server of these tests is told unless the test says otherwise.
@@ -87,13 +89,17 @@ class StartError(Exception):
 class ServerProcess:
     """One data directory and the server over it; a context manager that starts and stops it."""
 
-    def __init__(self, data_dir: Path, *, flags: str = "", max_files: int = 0, **config: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, flags: str = "", max_files: int = 0, disk: SlowSync | None = None, **config: str
+    ) -> None:
         """`flags` are -D options; `config` overrides DEFAULTS, a dot in a key written as two underscores.
 
-        `max_files`: how many file descriptors it may have, 0 for as many as this process.
+        `max_files`: how many file descriptors it may have, 0 for as many as this process. `disk`: in place of a real
+        one.
         """
         self.data_dir = data_dir
         self.max_files = max_files
+        self.disk = disk
         self.flags = flags
         self.config = {**DEFAULTS, "dataDir": str(data_dir), **{k.replace("__", "."): v for k, v in config.items()}}
         self.config_path = data_dir.parent / f"{data_dir.name}.cfg"
@@ -111,7 +117,8 @@ class ServerProcess:
         assert self.process is None
         self.config_path.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "SERVER_JVMFLAGS": self.flags, "JVMFLAGS": ""}
-        command = [sys.executable, "-m", "zkpy", "serve", str(self.config_path)]
+        zkpy = [sys.executable, "-m", "zkpy"] if self.disk is None else self.disk.command()
+        command = [*zkpy, "serve", str(self.config_path)]
         if self.max_files:
             command = ["sh", "-c", f'ulimit -n {self.max_files} && exec "$@"', "sh", *command]
         began = time.perf_counter()

@@ -6,6 +6,9 @@ time of each sync is measured, and the batch goes to a thread while syncs are sl
     in the turn   append ─ write, sync ─ synced                           reads of this turn wait for the sync
     in a thread   append ┄ (write, sync) ┄ synced in a later turn         the next batch gathers meanwhile
 
+What a sync takes is only known in the turn: a thread also waits for the interpreter, for milliseconds while the turns
+are busy. So now and then one is tried in the turn again, unless even the quickest in the thread was slow.
+
 Either way nothing is acknowledged before its sync. An error of a write or a sync is fatal: nobody knows then what is
 on disk.
 
@@ -26,6 +29,7 @@ from zkpy.proto.zxid import zxid_text
 from zkpy.replica import Replica
 from zkpy.server.logs import get_log
 from zkpy.storage import SnapshotWriter, Store
+from zkpy.storage.txnlog import Batch
 from zkpy.tree.datatree import DataTree
 from zkpy.zab.ready import Ready
 
@@ -38,11 +42,20 @@ QUICK_SYNC_S: Final = 0.001
 WRITE_S_PER_BYTE: Final = 1e-8
 #: The most that one sync counts for: a single slow one (a new file, a neighbour) says little of the next.
 MOST_SYNC_S: Final = 0.005
+#: But after one like this reads had better not wait for the next, whatever it says.
+STALL_S: Final = 0.1
 #: A snapshot up to this size (bytes) does not hold up the syncs of the log while it is made durable.
 SMALL_SNAPSHOT: Final = 1 << 20
 #: How long after it went to the thread a sync is tried in the turn, and how rarely at most: each try doubles the wait.
 TRY_FIRST_S: Final = 0.25
 TRY_MOST_S: Final = 8.0
+#: A disk is not tried as long as each sync in the thread takes longer than this; some would not on a quick one.
+TRY_BELOW_S: Final = 0.005
+#: Of the time that a sync takes in the thread, how much to wait before it for those whose writes shared the last one:
+#: they have their answers, and will be back at once. They would wait for two syncs else. And the most and least of it.
+GATHER_SHARE: Final = 0.2
+GATHER_MOST_S: Final = 0.005
+GATHER_LEAST_S: Final = 0.001
 #: Weight of the newest sync in the average.
 _WEIGHT: Final = 0.1
 #: What one slice of a snapshot writes: a fraction of a millisecond of work.
@@ -77,9 +90,15 @@ class Disk:
         # While threaded: when to try a sync in the turn again, and how long after the last try.
         self._try_at_s = inf
         self._try_after_s = TRY_FIRST_S
+        # The quickest sync in the thread since the last one in the turn.
+        self._quickest_s = inf
         self._statistics = replica.keeper.statistics
         # The newest token appended and not synced, for the thread; -1 when there is nothing to sync.
         self._token = -1
+        # How many txns those are, and how many bytes.
+        self._txns = self._bytes = 0
+        # How many writes had their answers after the last sync in the thread, or were waiting then for the next.
+        self._crowd = 0
         self._is_syncing = False
         self._wake_sync = trio.Event()
         # A member's Readies that wait for the thread, the first one perhaps at work; then all others queue up here.
@@ -108,22 +127,27 @@ class Disk:
 
     def carry_out(self, ready: Ready) -> None:
         """Append the batch; in the quick mode also sync it, and tell the replica."""
-        if self._queue or ready.epochs is not None or ready.truncate >= 0 or ready.restore is not None:
+        if self._queue or _is_special(ready):
             self._carry_out_member(ready)
             return
-        self.log.extend(ready.append)
         size = sum([len(entry) for _, entry in ready.append])
-        if self.is_behind or not self._may_sync_here(self.log.opens_file):
-            self._token = ready.token
-            self._wake_sync.set()
+        self.log.extend(ready.append)
+        if self.is_behind or not self._may_sync_here():
+            self._leave_to_thread(ready, size)
         else:
-            started = perf_counter()
-            self.log.commit(self.log.take())
-            self._statistics.observe("sync_processor_batch_size", len(ready.append))
-            took_s = perf_counter() - started
-            self._note(took_s)
-            self._choose_pace(max(0.0, took_s - size * WRITE_S_PER_BYTE))
+            self._sync_here(len(ready.append), size)
             self.replica.synced(ready.token)
+        self._count(ready, size)
+
+    def _leave_to_thread(self, ready: Ready, size: int) -> None:
+        """What was appended is synced by `sync_slowly`, together with what else is."""
+        self._token = ready.token
+        self._txns += len(ready.append)
+        self._bytes += size
+        self._wake_sync.set()
+
+    def _count(self, ready: Ready, size: int) -> None:
+        """Take a snapshot when there are enough new txns."""
         if self.store.wants_snapshot(len(ready.append), size) or self.owes_snapshot:
             self.owes_snapshot = False
             self.start_snapshot()
@@ -152,27 +176,46 @@ class Disk:
                 link, zxid = self._cuts.popleft()
                 self.replica.can_cut(link, await trio.to_thread.run_sync(self.store.can_cut, zxid))
                 finish_turn()
-            token, self._token = self._token, -1
-            if token < 0:
-                while self._queue:
-                    await self._carry_out_slowly(self._queue[0])
-                    finish_turn()
-                continue
-            if self._queue:
-                self._wake_sync.set()
-            opens_file = self.log.opens_file
-            batch = self.log.take()
-            started = perf_counter()
-            if self.is_threaded or not self._may_sync_here(opens_file):
-                self._is_syncing = True
-                await trio.to_thread.run_sync(self.log.commit, batch)
-                self._is_syncing = False
+            if self._token >= 0:
+                await self._sync_batch()
+            elif self._queue:
+                await self._carry_out_slowly(self._queue[0])
             else:
-                # What came while the thread was at work. Left to the thread it would have company again at its end.
-                self.log.commit(batch)
-            self._note(perf_counter() - started)
-            self.replica.synced(token)
+                continue
             finish_turn()
+            if self._cuts or self._token >= 0 or self._queue:
+                self._wake_sync.set()
+
+    async def _sync_batch(self) -> None:
+        """Sync all that was appended and left to the thread."""
+        if self.is_threaded:
+            await self._gather()
+        token, self._token = self._token, -1
+        txns, self._txns = self._txns, 0
+        size, self._bytes = self._bytes, 0
+        if self._may_sync_here():
+            # Also what came while the thread was at work: left to it that would have company again at its end, and so
+            # on, and the disk would never be tried under load.
+            self._sync_here(txns, size)
+        else:
+            self._is_syncing = True
+            took_s = await trio.to_thread.run_sync(self._commit, self.log.take())
+            self._is_syncing = False
+            self._note(took_s, txns)
+            if self.is_threaded:
+                self.average_s += (took_s - self.average_s) * _WEIGHT
+                self._quickest_s = min(self._quickest_s, took_s - size * WRITE_S_PER_BYTE)
+            self._crowd = txns + self._txns
+        self.replica.synced(token)
+
+    async def _gather(self) -> None:
+        """Wait until as many writes are there as there were, but not long."""
+        most_s = min(self.average_s * GATHER_SHARE, GATHER_MOST_S)
+        if self._txns < self._crowd and most_s >= GATHER_LEAST_S:
+            with trio.move_on_after(most_s):
+                while self._txns < self._crowd and not self._queue:
+                    await self._wake_sync.wait()
+                    self._wake_sync = trio.Event()
 
     async def _carry_out_slowly(self, ready: Ready) -> None:
         """Do the first Ready of the queue in a thread."""
@@ -190,45 +233,62 @@ class Disk:
             self.replica.install(self.store.tree)
             log.info("tree replaced", zxid=zxid_text(self.store.tree.last_zxid), nodes=self.store.tree.node_count)
         self.replica.synced(ready.token)
+        while self._queue and not _is_special(self._queue[0]):
+            # One sync for all of them: one for each, and more would come meanwhile than a slow disk gets done.
+            plain = self._queue.popleft()
+            size = sum([len(entry) for _, entry in plain.append])
+            self.log.extend(plain.append)
+            self._leave_to_thread(plain, size)
+            self._count(plain, size)
 
-    def _may_sync_here(self, opens_file: bool) -> bool:
-        """Is the batch to be synced in the turn: because syncs are quick, or to see whether they are again?
-
-        `opens_file`: a file begins with it.
-        """
+    def _may_sync_here(self) -> bool:
+        """Is what was appended to be synced in the turn: because syncs are quick, or to see whether they are again?"""
         written = self._written
-        if opens_file and (self._snapshot is not None or written is not None):
+        if self.log.opens_file and (self._snapshot is not None or written is not None):
             return False  # several syncs, while the disk has a snapshot to write: not for everybody to wait for
         if written is not None and written.is_syncing and written.size > SMALL_SNAPSHOT:
             return False  # a sync of the log would wait for much of the snapshot to be written
-        return not self.is_threaded or perf_counter() >= self._try_at_s
+        if not self.is_threaded:
+            return True
+        return self._quickest_s <= TRY_BELOW_S and perf_counter() >= self._try_at_s
+
+    def _sync_here(self, txns: int, size: int) -> None:
+        """Sync so many txns, of so many bytes, and see what that says of the disk."""
+        took_s = self._commit(self.log.take())
+        self._note(took_s, txns)
+        self._choose_pace(max(0.0, took_s - size * WRITE_S_PER_BYTE))
+
+    def _commit(self, batch: Batch) -> float:
+        """Write and sync, and say how long it took: without the way to the thread and back."""
+        started = perf_counter()
+        self.log.commit(batch)
+        return perf_counter() - started
 
     def _choose_pace(self, took_s: float) -> None:
-        """A sync in the turn took so long, beyond what its bytes explain: where is the next one to be done?
-
-        Only these tell what the disk needs. One in the thread also waits for the interpreter, for milliseconds while
-        the turns are busy: judged by those a server would stay in the thread for ever once it is there.
-        """
+        """A sync in the turn took so long, beyond what its bytes explain: where is the next one to be done?"""
         if self.is_threaded:
             if took_s < QUICK_SYNC_S:
                 self.is_threaded = False
                 self.average_s = took_s
-                log.info("syncs are quick again: back in the turn", took_ms=round(took_s * 1000, 1))
+                log.info("syncs are quick again: back in the turn", took_ms=_ms(took_s))
                 return
             self._try_after_s = min(2 * self._try_after_s, TRY_MOST_S)
         else:
             self.average_s += (min(took_s, MOST_SYNC_S) - self.average_s) * _WEIGHT
-            if self.average_s <= SLOW_SYNC_S:
+            if self.average_s <= SLOW_SYNC_S and took_s < STALL_S:
                 return
             self.is_threaded = True
             self._try_after_s = TRY_FIRST_S
-            log.info("syncs are slow: they leave the turn", average_ms=round(self.average_s * 1000, 1))
+            self._crowd = 0
+            log.info("syncs are slow: they leave the turn", average_ms=_ms(self.average_s), last_ms=_ms(took_s))
+        self._quickest_s = inf
         self._try_at_s = perf_counter() + self._try_after_s
 
-    def _note(self, took_s: float) -> None:
-        """Count a sync, and tell of a slow one."""
+    def _note(self, took_s: float, txns: int) -> None:
+        """Count a sync of so many txns, and tell of a slow one."""
         took_ms = int(took_s * 1000)
         statistics = self._statistics
+        statistics.observe("sync_processor_batch_size", txns)
         statistics.observe("fsynctime", took_ms)
         if took_ms >= self.slow_warning_ms:
             statistics.slow_syncs += 1
@@ -274,3 +334,12 @@ class Disk:
             if writer is not None:
                 writer.abort()
         self._snapshot = self._written = None
+
+
+def _is_special(ready: Ready) -> bool:
+    """Has it more for the disk than txns to append?"""
+    return ready.epochs is not None or ready.truncate >= 0 or ready.restore is not None
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
