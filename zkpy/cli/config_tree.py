@@ -78,6 +78,10 @@ def read_subtree(client: Any, root: str, watcher: Watcher | None = None) -> dict
 
     Two equal readings, one after the other, show what was there between them. Ephemeral znodes are somebody's presence
     and no configuration; neither is what the server keeps below /zookeeper.
+
+    The snapshots of `zkpy.recipes.Config` promise the same, for services. There a znode that must not be read counts as
+    absent, which is no ground to compare or prune on: here it is an error. Nor do they know which are ephemeral, and
+    they come with a thread and watches that a command which reads once has no use for.
     """
     client.sync(root)
     before: dict[str, Any] | None = None
