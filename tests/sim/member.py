@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.sim.ensemble import Simulation
 
 WALL_MS = 1_700_000_000_000
+#: How long a word that nobody waits for may wait for the next one to its link.
+PATIENCE_MS = 2
 #: More than any turn needs: in production the process would answer nobody any more.
 MOST_READIES = 1_000
 
@@ -300,6 +302,8 @@ class Member:
             if not ready:
                 break
             self._carry_out(core, ready)
+            if not ready.token and not ready.leads_on:
+                break
         else:
             raise Violation("Liveness", f"{self.sid} has something to do after {MOST_READIES} Readies of one turn")
         core.settle()
@@ -326,12 +330,20 @@ class Member:
             self._step()
             end = self.ends.get(link)
             if end is not None:
+                self._hasten(end)
                 network.send(end, packet)
                 network.send(end, core.begin_image())
-        for link, data in ready.send:
+        for word in ready.send:
             self._step()
+            link, data = word
             end = self.ends.get(link)
-            if end is not None:
+            if end is None:
+                continue
+            if word in ready.patient and world.dice.random() < 0.7:
+                end.patient.append(data)
+                world.after(world.dice.randint(0, PATIENCE_MS), self._hasten, end)
+            else:
+                self._hasten(end)
                 network.send(end, data)
         for sid, message in ready.notify:
             self._step()
@@ -341,6 +353,7 @@ class Member:
         for link in ready.close:
             end = self.ends.pop(link, None)
             if end is not None:
+                self._hasten(end)
                 network.close(end)
         for link, first, last in ready.reads:
             world.after(world.dice.randint(0, 3), self._read, self.life, link, first, last)
@@ -349,6 +362,12 @@ class Member:
         if world.is_telling:
             for level, event, fields in ready.notes:
                 world.tell(f"{self.sid} {level}: {event} {fields}")
+
+    def _hasten(self, end: End) -> None:
+        """What has waited for another word to this link waits no more; a process that is gone says nothing."""
+        patient, end.patient = end.patient, []
+        for data in patient:
+            self.network.send(end, data)
 
     def _stand(self, standing: Standing) -> None:
         self.standing = standing

@@ -47,7 +47,20 @@ class Pipe:
 class End:
     """One end of a link, at its owner's."""
 
-    __slots__ = ("disk", "far", "is_known", "is_open", "number", "offered", "out", "owner", "packet", "sid", "stream")
+    __slots__ = (
+        "disk",
+        "far",
+        "is_known",
+        "is_open",
+        "number",
+        "offered",
+        "out",
+        "owner",
+        "packet",
+        "patient",
+        "sid",
+        "stream",
+    )
 
     def __init__(self, owner: Member, number: int, sid: int | None) -> None:
         self.owner = owner
@@ -60,6 +73,8 @@ class End:
         #: The owner has been told that it stands.
         self.is_known = False
         self.stream = PacketStream()
+        #: What the owner has put aside to go with its next word.
+        self.patient: list[bytes] = []
         #: The epoch that came in LEADERINFO.
         self.offered = 0
         #: A SNAP packet whose image has not come.
