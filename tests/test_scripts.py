@@ -254,6 +254,43 @@ def test_bench_shows_zkpys_share_of_the_null_server(monkeypatch: pytest.MonkeyPa
     assert alone == (["shape", "zkpy ops/s", "zkpy p50/p99 ms"], [["get 1x1", "11,000", "0.080 / 1.50"]])
 
 
+def test_bench_asks_each_server_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.setattr(sys, "argv", ["bench", "--null", "--shapes", "get:1x2,session:3", "--rounds", "2"])
+    bench = module_of(ROOT / "scripts" / "bench")
+    asked = []
+
+    class Named:
+        """A server, as far as the order of measuring goes."""
+
+        places = ("",)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def purge(self) -> None:
+            asked.append(("purge", self.name))
+
+    class Noting(bench.Run):
+        def __init__(self) -> None:
+            self.options = bench.parse_arguments()
+            self.results = {"shapes": {}}
+
+        def measure(self, server: Named, place: str, name: str, op: str, conns: int, inflight: int) -> dict[str, float]:
+            asked.append((server.name, name, op, conns, inflight))
+            return {"rate": 1000.0, "p50_us": 1.0, "p99_us": 2.0}
+
+    run = Noting()
+    run.measure_shapes([Named(name) for name in run.options.servers])
+    one, other = ("get 1x2", "get", 1, 2), ("session 3", "session", 3, 1)
+    names = ("apache", "zkpy", "null")
+    assert asked == [
+        (name, *shape) if shape else ("purge", name)
+        for shapes in ((one, one, None), (other, other, None)) for shape in shapes for name in names
+    ]  # fmt: skip
+    assert [len(cells["null"]) for cells in run.results["shapes"].values()] == [2, 2]
+
+
 @pytest.mark.slow
 def test_no_server_that_is_measured_outlives_a_script_that_was_killed(tmp_path: Path) -> None:
     code = (
