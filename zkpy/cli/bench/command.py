@@ -43,7 +43,7 @@ throughput depend on one another; all answers are checked.
 
 This is one process in Python: "own CPU" is the part of a core that it has used itself, "waiting" the part of the time
 that it had nothing to do. Where it was the limit, or had a part in the figures, the table says so. Against a server
-that does nothing but answer, on two cores shared with it, it comes to 100,000 gets a second at 50x1, 900,000 at
+that does nothing but answer, on two cores shared with it, it comes to 100,000 gets a second at 50x1, 870,000 at
 50x16, 9,000 sessions and 30,000 events; at 1x1, where its own part is in each answer's latency, to 15,000 gets.
 """
 

@@ -24,8 +24,8 @@ TELL_NS: Final = 200_000_000
 #: that answers canned bytes it waits for 2 to 17 % of the time: to ask what has arrived takes time even when some has.
 OWN_LIMIT_WAITING: Final = 0.2
 OWN_LIMIT_CPU: Final = 0.85
-#: Above so much it had a part in it. Beside bench_load, on one server, it saw as much at 43 % of a core, with 16
-#: requests in flight; and with one in flight a tenth less at 42 %, a fifth less from 53 % on.
+#: Above so much it had a part in it. A rough line, from one run of each shape at 50x1 beside bench_load on one server:
+#: it saw 11 % less at 42 % of a core, 15 to 19 % at 53 to 72 %; at 64 % gets were 37 % less, and mixed not less at all.
 OWN_PART_CPU: Final = 0.5
 _S: Final = 1_000_000_000
 
