@@ -9,7 +9,6 @@ from tests.server.rig import Rig
 from tests.system.clients import PING, Client, create, request
 from zkpy.proto import opcodes
 from zkpy.proto.records import GetDataRequest
-from zkpy.server import driver as driver_module
 from zkpy.server.driver import Driver
 from zkpy.zab.ready import Ready
 
@@ -224,32 +223,3 @@ def test_an_event_for_very_many_is_sent_in_many_turns_and_answers_come_between()
         assert writer.reply().xid == 1
         assert {client.reply().xid for client in watching} == {-1}
         assert heard[asking.sock] < 4, "ahead of events that are older"
-
-
-@pytest.mark.parametrize(("every_ms", "gathers"), [(1, True), (3, False)])
-def test_pings_that_come_in_numbers_gather_until_anything_else_comes(
-    monkeypatch: pytest.MonkeyPatch, every_ms: int, gathers: bool
-) -> None:
-    now_s = 1000.0
-    monkeypatch.setattr(driver_module, "monotonic", lambda: now_s)
-    with Rig() as rig:
-        client = rig.client()
-        driver = Driver(rig.replica, rig.hub, WatchedDisk(rig))  # type: ignore[arg-type]
-
-        def say(packet: bytes) -> None:
-            nonlocal now_s
-            now_s += every_ms / 1000
-            received = rig.keeper.statistics.bytes_received
-            client.send(packet)
-            while rig.keeper.statistics.bytes_received == received:
-                driver.turn()
-            client.reply()
-
-        for _ in range(250 // every_ms):
-            say(PING)
-        assert driver.gathers == gathers
-        say(request(1, opcodes.EXISTS, GetDataRequest("/a", False)))
-        assert not driver.gathers
-        for _ in range(99 // every_ms):
-            say(PING)
-        assert not driver.gathers

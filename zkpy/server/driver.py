@@ -8,7 +8,7 @@ the two clocks below and is the same for the whole turn.
 """
 
 from collections.abc import Callable
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Final
 
 import trio
@@ -29,14 +29,6 @@ SENDS_MOST: Final = 1000
 #: How long a word may wait for another one to the same member, in ms and, for a wait of the hub, in seconds.
 PATIENCE_MS: Final = 2
 PATIENCE_S: Final = 0.001
-#: A server that is alone and heard so many pings and nothing else in so many milliseconds lets pings gather for a while
-#: from then on, until it hears anything else. A turn with one ping costs most of what a turn with ten does, and 10,000
-#: idle sessions send one every millisecond. Whoever breaks that silence waits as long.
-PINGS: Final = 50
-PINGS_MS: Final = 100
-GATHER_S: Final = 0.005
-#: The bytes of a ping.
-PING_SIZE: Final = 12
 #: How often the clock task looks for what is due, at least; deadlines are never kept later than this.
 CLOCK_STEP_MS: Final = 100
 #: The same for a member: an election waits for deadlines that are set while the clock task sleeps.
@@ -66,11 +58,6 @@ class Driver:
         self._rest: list[Connection] = []
         # `run` has let other tasks in, and may not come back for long.
         self._is_away = True
-        # Nothing but pings has come since then, so many.
-        self._silent_ms = 0
-        self._pings = 0
-        #: Are pings left to gather?
-        self.gathers = False
 
     async def run(self) -> None:
         """Run turns for ever, waiting in between for a socket.
@@ -107,8 +94,6 @@ class Driver:
                     await trio.lowlevel.checkpoint()
                     self._is_away = False
                     yielded_ms = now_ms()
-                if self.gathers and not busy and not disk.has_work:
-                    sleep(GATHER_S)
             else:
                 self._is_away = True
                 await trio.lowlevel.wait_readable(epoll_fd)
@@ -147,20 +132,7 @@ class Driver:
         replica.begin(now, wall_ms())
         # What is in flight at a member commits when the others have it, not in this turn.
         is_behind = self.disk.is_behind or (self.peers is not None and bool(replica.keeper.in_flight))
-        statistics = replica.keeper.statistics
-        size, packets = statistics.bytes_received, statistics.packets_received
         more = self.hub.read(now, is_behind=is_behind)
-        size, packets = statistics.bytes_received - size, statistics.packets_received - packets
-        if size != packets * PING_SIZE or self.peers is not None:
-            self.gathers = False
-            self._pings = 0
-            self._silent_ms = now
-        elif packets:
-            self._pings += packets
-            if now - self._silent_ms >= PINGS_MS:
-                self.gathers = self._pings >= PINGS
-                self._pings = 0
-                self._silent_ms = now
         if is_due:
             replica.wake()
         if is_due or replica.keeper.proposals or self.peers is not None:
