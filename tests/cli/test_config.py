@@ -76,6 +76,13 @@ def test_set_makes_a_znode_and_get_prints_it(server: ServerProcess) -> None:
 
 
 @pytest.mark.slow
+def test_a_value_that_no_server_takes_is_said_to_be_too_long(server: ServerProcess) -> None:
+    long = config(server, "set", "/long", "-", stdin="x" * 1_100_000)
+    assert long.exit_code == 69
+    assert long.stderr.endswith("servers hang up on values as long as this one, 1100000 bytes (jute.maxbuffer)\n")
+
+
+@pytest.mark.slow
 def test_set_with_a_version_sets_only_that_version(server: ServerProcess) -> None:
     config(server, "set", "/versions", "zero")
     assert config(server, "set", "--if-version", "0", "/versions", "one").exit_code == 0

@@ -66,6 +66,8 @@ def test_a_listener_that_does_not_answer_is_given_up_in_time() -> None:
         (("--hosts", "localhost:65536"), "'65536' in 'localhost:65536' is no port"),
         (("--hosts", "localhost:0"), "'0' in 'localhost:0' is no port"),
         (("--hosts", "[::1]:x/app"), "'x' in '[::1]:x' is no port"),
+        (("--hosts", "localhost:2181/app//of"), "empty node name specified @5 (behind the servers)"),
+        (("--hosts", "localhost:2181/a/../b"), "relative paths not allowed"),
         (("--auth", "alice"), "'alice' has no scheme: write digest:USER:PASSWORD"),
     ],
 )
@@ -73,6 +75,41 @@ def test_a_wrong_call_is_explained(arguments: tuple[str, ...], said: str) -> Non
     result = run(nothing, *arguments)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("lock", "PATH", "--", "true"),
+        ("elect", "PATH", "--", "true"),
+        ("who", "PATH"),
+        ("watch", "PATH"),
+        ("config", "get", "PATH"),
+        ("config", "watch", "PATH"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "Path length must be > 0"),
+        ("locks/a", "Path must start with / character"),
+        ("/locks/", "Path must not end with / character"),
+        ("/locks//a", "empty node name specified @7"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_before_a_server_is_asked(
+    words: tuple[str, ...], path: str, said: str
+) -> None:
+    result = CliRunner().invoke(main, [path if word == "PATH" else word for word in words])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_what_is_no_sequencer_is_refused_before_a_server_is_asked() -> None:
+    result = CliRunner().invoke(main, ["check-sequencer", "/locks/a"])
+    assert result.exit_code == 2
+    assert "not a sequencer (zkpy1:MODE:TOKEN:NODE:/PATH): '/locks/a'" in result.stderr
 
 
 def test_kazoo_missing_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +144,12 @@ def test_what_a_server_refuses_ends_in_plain_words(tmp_path: Path) -> None:
         assert "give credentials with --auth digest:USER:PASSWORD" in denied.stderr
         allowed = run(lambda zk: zk.get("/shut")[0], *hosts, "--auth", "digest:alice:secret")
         assert (allowed.exit_code, allowed.output) == (0, "b'in'\n")
+
+        not_known = run(lambda zk: zk.get("/"), *hosts, "--auth", "rot13:alice:secret")
+        assert not_known.exit_code == EXIT_NOT_PERMITTED
+        assert not_known.stderr == f"zkpy: {hosts[1]} does not accept these credentials: see --auth\n"
+        watching = CliRunner().invoke(main, ["watch", *hosts, "--auth", "rot13:alice:secret", "/app"])
+        assert (watching.exit_code, watching.stderr) == (EXIT_NOT_PERMITTED, not_known.stderr)
 
         refused = run(lambda zk: zk.delete("/app"), *hosts)
         assert refused.exit_code == EXIT_REFUSED

@@ -326,6 +326,11 @@ def test_a_configuration_file_that_is_missing_or_unreadable_is_named(tmp_path: P
         (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
         (["--port", "zoo"], "'zoo' is not a valid integer"),
         (["--log-level", "loud"], "'loud' is not a log level"),
+        (["--host", ""], "0.0.0.0 or :: listens on every address"),
+        (["--data-dir", ""], "it is empty: . is the working directory"),
+        (["--ensemble", "0"], "0 is not in the range 1<=x<=50"),
+        (["--ensemble", "3", "--port", "65400"], "65400 leaves no room for the other ports"),
+        (["--ensemble", "3", "a.cfg"], "leave out ZOO_CFG"),
         (["--no-such-option"], "--no-such-option"),
         (["a.cfg", "b.cfg"], "Got unexpected extra argument (b.cfg)"),
     ],
@@ -359,6 +364,19 @@ def test_a_data_directory_that_may_not_be_made_is_named(tmp_path: Path) -> None:
 def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "serve", "--port", "0", "--data-dir", "/dev/null")
     assert refused(done, 3) == "dataDir /dev/null/version-2 cannot be created: Not a directory"
+
+
+def test_a_data_directory_of_an_ensemble_that_is_a_file_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "--ensemble", "1", "--port", "2181", "--data-dir", "/dev/null")
+    assert refused(done, 3) == "/dev/null/member1: Not a directory: choose another --data-dir"
+
+
+@pytest.mark.parametrize("name", ["log.1", "snapshot.0"])
+def test_a_directory_where_a_file_should_be_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "d" / "version-2" / name).mkdir(parents=True)
+    text = refused(run(tmp_path, "serve", "--port", "0", "--data-dir", "d"), 3)
+    assert text.startswith("d/version-2/")
+    assert text.endswith(": Is a directory: the data directory cannot be used")
 
 
 def test_a_data_directory_in_use_is_named_with_the_process_that_uses_it(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def test_a_wrong_peer_type_is_worth_a_line(member: Any) -> None:
     ("lines", "myid", "why"),
     [
         (THREE, None, "myid: myid file is missing: write this server's number in the ensemble into it, one of 1,"),
-        (THREE, "two", "myid: serverid two is not a number"),
-        (THREE, "", "myid: serverid  is not a number"),
+        (THREE, "two", "myid: serverid 'two' is not a number"),
+        (THREE, "", "myid: serverid '' is not a number"),
         (THREE, "7", "myid: My id 7 not in the peer list: the members in zoo.cfg are 1, 2, 3"),
         (THREE.replace("initLimit=10\n", ""), "2", "zoo.cfg: initLimit is not set: "),
         (THREE.replace("syncLimit=5\n", ""), "2", "zoo.cfg: syncLimit is not set: "),

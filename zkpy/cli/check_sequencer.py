@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from zkpy.cli.connecting import CONNECT_S, Unavailable, connect, connecting
+from zkpy.cli.connecting import CONNECT_S, Unavailable, connect, connecting, require_kazoo
 
 EXIT_STALE: Final = 1
 
@@ -21,14 +21,15 @@ EXIT_STALE: Final = 1
 @click.argument("sequencer")
 def check_sequencer(hosts: str, auth: tuple[tuple[str, str], ...], as_json: bool, sequencer: str) -> None:
     """Ask the servers whether the lock is still held under SEQUENCER, as of now."""
-    with connect(hosts, auth=auth) as client:
-        from zkpy.recipes import BadSequencer, Sequencer
-        from zkpy.recipes import check_sequencer as check
+    require_kazoo()
+    from zkpy.recipes import BadSequencer, Sequencer
+    from zkpy.recipes import check_sequencer as check
 
-        try:
-            parsed = Sequencer.parse(sequencer)
-        except BadSequencer as error:
-            raise click.BadParameter(str(error), param_hint="SEQUENCER") from None
+    try:
+        parsed = Sequencer.parse(sequencer)
+    except BadSequencer as error:
+        raise click.BadParameter(str(error), param_hint="SEQUENCER") from None
+    with connect(hosts, auth=auth) as client:
         try:
             holds = check(client, parsed, CONNECT_S)
         except TimeoutError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from zkpy.cli.connecting import CommandError, connect, connecting
+from zkpy.cli.connecting import CommandError, Unavailable, connect, connecting, path_argument
 
 if TYPE_CHECKING:
     from zkpy.cli.config_tree import Change, Value
@@ -21,23 +21,14 @@ STATUSES: Final = (
     " FILE is no configuration; 69 without a server or if the connection was lost; 77 if it is not permitted; 2 for a"
     " wrong call."
 )
+#: A server takes requests of 1 MiB unless its jute.maxbuffer says more, and hangs up on longer ones.
+LONG_VALUE: Final = 1_000_000
 #: Between two tries to read while there is no connection.
 AGAIN_S: Final = 0.2
 
 Auth = tuple[tuple[str, str], ...]
 
 
-def _path(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    from zkpy.cli.shell.paths import BadPath, validate
-
-    try:
-        validate(value)
-    except BadPath as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    return value
-
-
-path_argument = click.argument("path", callback=_path)
 file_argument = click.argument("file", type=click.File("rb"))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -86,26 +77,36 @@ def set_value(hosts: str, auth: Auth, as_json: bool, if_version: int | None, pat
     PATH is created, with what is above it, if it is not there, unless --if-version says that it is.
     """
     data = sys.stdin.buffer.read() if value == "-" else value.encode(errors="surrogateescape")
-    with connect(hosts, auth=auth) as client:
-        from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
-
-        from zkpy.cli.config_tree import Changed, NoNode
-
-        try:
-            try:
-                version = client.set(path, data, -1 if if_version is None else if_version).version
-            except NoNodeError:
-                if if_version is not None:
-                    raise NoNode(f"there is no {path}: without --if-version it is created") from None
-                client.create(path, data, makepath=True)
-                version = 0
-        except BadVersionError:
-            now = client.exists(path)
-            has = f"version {now.version}" if now else "gone"
-            raise Changed(f"{path} is not at version {if_version} but {has}: nothing was done") from None
-        except (NodeExistsError, NoNodeError):
-            raise Changed(f"{path} came and went meanwhile: nothing was done, try again") from None
+    try:
+        with connect(hosts, auth=auth) as client:
+            version = _set(client, path, data, if_version)
+    except Unavailable as error:
+        if len(data) <= LONG_VALUE or error.__cause__ is None:
+            raise
+        why = f"servers hang up on values as long as this one, {len(data)} bytes (jute.maxbuffer)"
+        raise Unavailable(f"{error.message}; {why}") from error
     click.echo(json.dumps({"path": path, "version": version}) if as_json else f"{path} version {version}")
+
+
+def _set(client: Any, path: str, data: bytes, if_version: int | None) -> int:
+    from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
+
+    from zkpy.cli.config_tree import Changed, NoNode
+
+    try:
+        try:
+            return int(client.set(path, data, -1 if if_version is None else if_version).version)
+        except NoNodeError:
+            if if_version is not None:
+                raise NoNode(f"there is no {path}: without --if-version it is created") from None
+            client.create(path, data, makepath=True)
+            return 0
+    except BadVersionError:
+        now = client.exists(path)
+        has = f"version {now.version}" if now else "gone"
+        raise Changed(f"{path} is not at version {if_version} but {has}: nothing was done") from None
+    except (NodeExistsError, NoNodeError):
+        raise Changed(f"{path} came and went meanwhile: nothing was done, try again") from None
 
 
 @config.command(epilog=STATUSES)

@@ -71,6 +71,20 @@ def _credentials(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return tuple(pairs)
 
 
+def _path(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from zkpy.cli.shell.paths import BadPath, validate
+
+    try:
+        validate(value)
+    except BadPath as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return value
+
+
+#: PATH, which a znode may have.
+path_argument = click.argument("path", callback=_path)
+
+
 def connecting(command: _Command) -> _Command:
     """Give a command the options `--hosts` (a connect string) and `--auth` (pairs of scheme and credential)."""
     command = click.option(
@@ -104,12 +118,12 @@ def connect(
     through longer outages gives its own `connection_retry`); where nobody listens at first, that is said at once.
     `session_timeout` is asked of the server, in seconds. Further options are KazooClient's.
     """
-    kazoo = _kazoo()
+    kazoo = require_kazoo()
     addresses = addresses_of(hosts)
     probe(addresses, hosts)
     # Without a deadline kazoo keeps a request made during an outage, and its caller, for as long as that lasts.
     options.setdefault("connection_retry", {"max_tries": -1, "max_delay": 1.0, "deadline": timeout})
-    client = kazoo.KazooClient(hosts, timeout=session_timeout, auth_data=list(auth), logger=_silent_logger(), **options)
+    client = kazoo.KazooClient(hosts, timeout=session_timeout, logger=_silent_logger(), **options)
     if not client.start_async().wait(timeout):
         # It stands in a read that ends with the session's timeout; nobody needs to wait for that.
         threading.Thread(target=_close, args=(client,), daemon=True).start()
@@ -119,6 +133,8 @@ def connect(
         )
     try:
         with _plain_words(hosts):
+            for scheme, credential in auth:
+                client.add_auth(scheme, credential)  # left to the start, a refusal would look like a lost connection
             yield client
     finally:
         _close(client)
@@ -165,8 +181,14 @@ def _plain_words(hosts: str) -> Iterator[None]:
 
 
 def addresses_of(hosts: str) -> list[tuple[str, int]]:
-    """Host and port of each server in a connect string."""
-    servers = hosts.partition("/")[0]
+    """Host and port of each server in a connect string, whose path behind the last one is looked at too."""
+    from zkpy.cli.shell.paths import BadPath, validate
+
+    servers, _, root = hosts.partition("/")
+    try:
+        validate(f"/{root}".rstrip("/") or "/")
+    except BadPath as error:
+        raise click.BadParameter(f"{error} (behind the servers)", param_hint="--hosts") from None
     addresses = []
     for server in servers.split(","):
         text = server.strip()
@@ -209,7 +231,8 @@ def probe(addresses: list[tuple[str, int]], hosts: str) -> None:
     raise Unavailable(f"{'; '.join(reasons)}: start a server (`zkpy serve`) or name another one with --hosts")
 
 
-def _kazoo() -> Any:
+def require_kazoo() -> Any:
+    """The module of its client. Raises Unavailable where it is not installed."""
     try:
         import kazoo.client
     except ImportError:

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from zkpy.cli.connecting import connecting
+from zkpy.cli.connecting import connecting, path_argument
 from zkpy.cli.holding import PROMISES, STATUSES, Holder, holding
 
 
 @click.command(epilog=f"{PROMISES}\n\n{STATUSES}")
 @connecting
-@click.argument("path")
+@path_argument
 @holding
 def elect(
     hosts: str,

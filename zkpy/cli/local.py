@@ -18,6 +18,8 @@ import click
 
 from zkpy.cli.tied import tied_to_this_process
 
+#: As a server's that cannot use its data directory.
+EXIT_DATA: Final = 3
 #: How long the members may take until all of them serve.
 START_S: Final = 60.0
 #: How long a member may take to stop before it is killed.
@@ -44,7 +46,11 @@ def run_ensemble(count: int, port: int, host: str, data_dir: Path, log_level: st
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     try:
-        paths = [_write_member(sid, count, port, host, data_dir) for sid in range(1, count + 1)]
+        try:
+            paths = [_write_member(sid, count, port, host, data_dir) for sid in range(1, count + 1)]
+        except OSError as error:
+            click.echo(f"zkpy: {error.filename}: {error.strerror}: choose another --data-dir", err=True)
+            return EXIT_DATA
         logging = ["--log-level", log_level, *(["--log-json"] if log_json else [])]
         for path in paths:
             # In a session of its own: Ctrl-C is for this process, which tells the members.

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from zkpy.cli.connecting import connecting
+from zkpy.cli.connecting import connecting, path_argument
 from zkpy.cli.holding import PROMISES, STATUSES, Holder, holding
 
 
 @click.command(epilog=f"{PROMISES}\n\n{STATUSES}")
 @connecting
-@click.argument("path")
+@path_argument
 @click.option("--shared", is_flag=True, help="Hold it together with others that share it.")
 @click.option("--holders", type=click.IntRange(1), metavar="N", help="Let so many hold it at once: a semaphore.")
 @holding

@@ -19,11 +19,17 @@ EXIT_DATA: Final = 3
 EXIT_ELECTION_PORT: Final = 14
 
 
+def _directory(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    if value == "":
+        raise click.BadParameter("it is empty: . is the working directory", ctx, param)
+    return None if value is None else Path(value)
+
+
 @click.command()
 @click.argument("zoo_cfg", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), help="Client port; 0 = any free one. [default: 2181]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1 without ZOO_CFG]")
-@click.option("--data-dir", type=click.Path(readable=False, path_type=Path), help="Where snapshots and logs live.")
+@click.option("--data-dir", type=click.Path(readable=False), callback=_directory, help="Where snapshots and logs live.")
 @click.option(
     "--ensemble",
     type=click.IntRange(1, 50),
@@ -57,6 +63,9 @@ def serve(
         setup_logging(log_level, as_json=log_json)
     except ValueError:
         raise click.BadParameter(f"{log_level!r} is not a log level", param_hint="--log-level") from None
+    # What a shell makes of a variable that is not set; it would mean all addresses, and the working directory.
+    if host == "":
+        raise click.BadParameter("it is empty: 0.0.0.0 or :: listens on every address", param_hint="--host")
     if ensemble is not None:
         if zoo_cfg is not None:
             raise click.UsageError("--ensemble makes the configuration of its members itself: leave out ZOO_CFG")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from zkpy.cli.connecting import CONNECT_S, NotPermitted, Unavailable, connecting
+from zkpy.cli.connecting import CONNECT_S, NotPermitted, Unavailable, connecting, path_argument
 
 if TYPE_CHECKING:
     from zkpy.cli.shell.connection import Event
@@ -32,7 +32,7 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 @click.option("--json", "as_json", is_flag=True, help="Print each change as a line of JSON, in the place of a handler.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many changes. [default: never]")
 @click.option("--stop-on-error", is_flag=True, help="End when the handler fails. [default: say so and go on]")
-@click.argument("path")
+@path_argument
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- HANDLER...]")
 def watch(
     hosts: str,
@@ -53,14 +53,8 @@ def watch(
     What changes while the connection is lost is found out by comparison once it is back, and told as one change of each
     znode; of one that was deleted then, ZKPY_ZXID is 0. When the session has expired, this ends with 69.
     """
-    from zkpy.cli.shell.paths import BadPath, validate
-
     if as_json and words:
         raise click.UsageError("--json prints, and HANDLER handles: leave one of them out")
-    try:
-        validate(path)
-    except BadPath as error:
-        raise click.BadParameter(str(error), param_hint="PATH") from None
     try:
         sys.exit(_Watching(path, words, as_json, stop_on_error).run(hosts, auth, recursive, count))
     except KeyboardInterrupt:
@@ -90,6 +84,8 @@ class _Watching:
                 known = Known(session, self.path, recursive)
             except errors.NoAuthError:
                 raise NotPermitted(f"{hosts} does not permit a watch at {self.path}: see --auth") from None
+            except errors.AuthFailedError:
+                raise NotPermitted(f"{hosts} does not accept these credentials: see --auth") from None
             except errors.KeeperError as error:
                 raise Unavailable(f"{hosts} took no watch at {self.path}: {error}") from None
             click.echo(f"zkpy: watching {self.path}", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zkpy.cli.connecting import CONNECT_S, Unavailable, connect, connecting
+from zkpy.cli.connecting import CONNECT_S, Unavailable, connect, connecting, path_argument
 
 if TYPE_CHECKING:
     from zkpy.recipes import Standee, Standings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 )
 @connecting
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; times are milliseconds since 1970.")
-@click.argument("path")
+@path_argument
 def who(hosts: str, auth: tuple[tuple[str, str], ...], as_json: bool, path: str) -> None:
     """List the holders and the waiters of the lock, semaphore or election at PATH: tokens, owners, ages.
 

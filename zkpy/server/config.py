@@ -356,7 +356,7 @@ class _Reader:
             raise ConfigError(f"{path}: {error.strerror}: cannot read it") from error
         sid = _integer(text, is_decimal=True)
         if sid is None:
-            raise ConfigError(f"{path}: serverid {text} is not a number")
+            raise ConfigError(f"{path}: serverid {text!r} is not a number")
         if sid not in members.servers:
             raise ConfigError(
                 f"{path}: My id {sid} not in the peer list: the members in {self.path} are"

@@ -34,7 +34,7 @@ from zkpy.server.hub import Hub
 from zkpy.server.logs import get_log
 from zkpy.server.member import configuration_of, link_up, listen_for_votes, make_peer
 from zkpy.server.sockets import DEFAULT_BACKLOG, bind, explain
-from zkpy.storage import Store, StoreOptions
+from zkpy.storage import StorageError, Store, StoreOptions
 from zkpy.tree.datatree import DataTree
 from zkpy.zab.peer import Peer
 
@@ -79,12 +79,20 @@ async def serve(config: Config, *, on_serving: Callable[[str, int], None], guest
         _give_memory_back()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        with Store(store_options_of(config), _report_progress) as store:
+        with _open_store(config) as store:
             for note in store.recovered.notes:
                 log.warning(note)
             await _run(config, listener, store, on_serving, guest)
     finally:
         listener.close()
+
+
+def _open_store(config: Config) -> Store:
+    try:
+        return Store(store_options_of(config), _report_progress)
+    except OSError as error:
+        where = error.filename or config.data_dir
+        raise StorageError(f"{where}: {error.strerror or error}: the data directory cannot be used") from error
 
 
 async def _run(
