@@ -165,7 +165,9 @@ def test_every_verb_is_there_and_says_what_it_does() -> None:
     assert listed.exit_code == 0
     for verb in VERBS:
         assert f"  {verb} " in listed.output
-        assert CliRunner().invoke(main, [verb, "--help"]).exit_code == 0
+        helped = CliRunner().invoke(main, [verb, "--help"])
+        assert helped.exit_code == 0
+        assert "Exit status" in helped.output
     unknown = CliRunner().invoke(main, ["srve"])
     assert unknown.exit_code == 2
     assert "No such command 'srve'" in unknown.stderr

@@ -14,7 +14,8 @@ EXIT_STALE: Final = 1
 
 
 @click.command(
-    epilog="Exit status: 0 while it holds, 1 once it does not; 2 for what is no sequencer; 69 if no server says."
+    epilog="Exit status: 0 while it holds, 1 once it does not; 2 for what is no sequencer; 69 if no server says;"
+    " 77 if it is not permitted."
 )
 @connecting
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")

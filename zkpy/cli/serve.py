@@ -25,7 +25,11 @@ def _directory(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return None if value is None else Path(value)
 
 
-@click.command()
+@click.command(
+    epilog="Exit status, as Apache's: 0 after SIGTERM or SIGINT; 1 for an unexpected error; 2 for a wrong configuration"
+    " or call; 3 for a data directory that cannot be used; 14 for an election port that cannot be had. With --ensemble:"
+    " 1 if a member ended by itself."
+)
 @click.argument("zoo_cfg", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), help="Client port; 0 = any free one. [default: 2181]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1 without ZOO_CFG]")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Exit status: 0, whether anybody holds it or not; 69 if no server says; 77 if it is not permitted."
+    epilog="Exit status: 0, whether anybody holds it or not; 69 if no server says; 77 if it is not permitted; 2 for a"
+    " wrong call."
 )
 @connecting
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; times are milliseconds since 1970.")
