@@ -45,6 +45,16 @@ def test_nobody_listens_is_said_at_once() -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_whoever_watches_is_told_at_once_too_that_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zkpy.cli.watch.CONNECT_S", 600.0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        result = CliRunner().invoke(main, ["watch", "--hosts", f"127.0.0.1:{port}", "/a"])
+    assert result.exit_code == EXIT_UNAVAILABLE
+    assert result.stderr.startswith(f"zkpy: nobody listens on 127.0.0.1:{port}: start a server")
+
+
 def test_a_listener_that_does_not_answer_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hosts = f"127.0.0.1:{silent.getsockname()[1]}"

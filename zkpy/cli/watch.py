@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from zkpy.cli.connecting import CONNECT_S, NotPermitted, Unavailable, connecting, path_argument
+from zkpy.cli.connecting import (
+    CONNECT_S,
+    NotPermitted,
+    Unavailable,
+    addresses_of,
+    connecting,
+    path_argument,
+    probe,
+)
 
 if TYPE_CHECKING:
     from zkpy.cli.shell.connection import Event
@@ -76,6 +84,7 @@ class _Watching:
 
         mode = opcodes.ADD_WATCH_PERSISTENT_RECURSIVE if recursive else opcodes.ADD_WATCH_PERSISTENT
         credentials = [(scheme, credential.encode()) for scheme, credential in auth]
+        probe(addresses_of(hosts), hosts)
         session = Session(hosts, int(DEFAULT_TIMEOUT_S * 1000), self.happenings.put, auth=credentials)
         try:
             self._await_session(hosts)
