@@ -16,6 +16,15 @@ import pytest
 from compat_tests import peers
 from compat_tests.clients import PATIENCE_S, Client, await_connections, word
 from compat_tests.differential.pools import ALICE, ALICE_ID, OPEN_ACL, SUPER, SUPER_DIGEST
+from compat_tests.differential.wire import (
+    CONNECT_REQUEST,
+    OPERATIONS,
+    REQUEST_HEADER,
+    Wire,
+    decode_connect_response,
+    decode_reply,
+    encode,
+)
 from compat_tests.peers import Server, server
 from zkpy.proto import opcodes
 from zkpy.proto.records import CreateTxn, TxnHeader
@@ -106,6 +115,37 @@ def reattach(running: Server) -> Any:
     told += [wrong.welcome, wrong.is_closed(), third.is_closed()]
     fourth = Client(running.port, session=first.session)
     return [*told, fourth.welcome["timeOut"], fourth.call("getEphemerals", prefixPath="/")]
+
+
+def pipelined(running: Server) -> Any:
+    """A handshake in one piece with all that one wants: who one is, and requests that depend on it."""
+    wire = Wire("127.0.0.1", running.port)
+    hello = {"protocolVersion": 0, "lastZxidSeen": 0, "timeOut": 6000, "sessionId": 0, "passwd": bytes(16)}
+    wanted: list[tuple[str, int, dict[str, Any]]] = [
+        ("auth", -4, {"type": 0, "scheme": "digest", "auth": ALICE.encode()}),
+        ("create2", 1, {"path": "/p", "data": b"", "acl": list(OPEN_ACL), "flags": 0}),
+        ("whoAmI", 2, {}),
+        ("exists", 3, {"path": "/p", "watch": False}),
+    ]
+    frames = [encode(CONNECT_REQUEST, hello) + b"\0"]
+    for op, xid, fields in wanted:
+        opcode, kinds, _ = OPERATIONS[op]
+        frames.append(encode(REQUEST_HEADER, {"xid": xid, "type": opcode}) + encode(kinds, fields))
+    wire.send(b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames))
+    welcome = wire.frame()
+    assert welcome is not None
+    answers = [wire.frame() for _ in wanted]
+    wire.close()
+    told = [decode_reply(op, frame) for (op, _, _), frame in zip(wanted, answers, strict=True) if frame is not None]
+    told[2]["clientInfo"].sort(key=str)  # Apache's is a set
+    return decode_connect_response(welcome)["timeOut"], [plain(answer) for answer in told]
+
+
+def test_what_comes_with_the_handshake_is_answered_behind_it_as_by_apache(tmp_path: Path) -> None:
+    timeout_ms, answers = both(tmp_path, pipelined)
+    assert timeout_ms == 6000
+    assert [(answer["xid"], answer["err"]) for answer in answers] == [(-4, 0), (1, 0), (2, 0), (3, 0)]
+    assert len(answers[2]["clientInfo"]) == 2
 
 
 def test_session_moves_from_connection_to_connection_as_with_apache(tmp_path: Path) -> None:

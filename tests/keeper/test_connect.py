@@ -6,7 +6,7 @@ from tests.keeper.harness import START_MS, WALL_MS, Client, Reply, World, stat_o
 from zkpy.keeper.sessions import first_session_id, password
 from zkpy.proto import opcodes
 from zkpy.proto.frames import frame
-from zkpy.proto.records import ConnectRequest, ConnectResponse
+from zkpy.proto.records import AuthPacket, ConnectRequest, ConnectResponse
 
 REFUSED = ConnectResponse(0, 0, 0, bytes(16), False)
 
@@ -113,13 +113,14 @@ def test_requests_behind_the_handshake_are_answered_behind_it(world: World) -> N
     hello = frame(ConnectRequest(0, 0, 10000, 0, bytes(16), False).to_bytes())
     client.send(
         hello,
+        client.request(opcodes.AUTH, AuthPacket(0, "digest", b"ann:secret"), opcodes.XID_AUTH),
         client.request(opcodes.PING),
         client.request(opcodes.EXISTS, b"\0\0\0\1/\0"),
         client.request(opcodes.CLOSE_SESSION),
     )
     first, *rest = client.take()
     assert isinstance(first, ConnectResponse)
-    assert [packet.xid for packet in rest if isinstance(packet, Reply)] == [-2, 2, 3]
+    assert [packet.xid for packet in rest if isinstance(packet, Reply)] == [-4, -2, 2, 3]
     assert client.is_closed
 
 

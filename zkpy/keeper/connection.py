@@ -24,6 +24,8 @@ CONNECTING: Final = 1
 OPEN: Final = 2
 CLOSED: Final = 3
 ATTACHING: Final = 4
+#: What else the client has sent is left alone until it is OPEN: not even who it says it is is answered before that.
+UNSETTLED: Final = (CONNECTING, ATTACHING)
 
 
 class Connection:

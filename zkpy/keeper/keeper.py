@@ -334,7 +334,7 @@ class Keeper:
         if frames:
             if client.backlog:
                 client.backlog += frames
-                if client.phase == connection.ATTACHING and len(client.backlog) > BACKLOG_LIMIT:
+                if client.phase in connection.UNSETTLED and len(client.backlog) > BACKLOG_LIMIT:
                     self.drop(client, f"more than {BACKLOG_LIMIT} requests before it has its session")
             else:
                 self._take_frames(client, frames)
@@ -389,7 +389,7 @@ class Keeper:
         """Take requests in order; those that would make too much to send stay behind in the backlog."""
         at = 0
         while at < len(frames) and not client.closing:
-            if client.phase == connection.ATTACHING or (at and client.out_size() > OUT_LIMIT):
+            if client.phase in connection.UNSETTLED or (at and client.out_size() > OUT_LIMIT):
                 client.backlog = frames[at:]
                 return
             at += self._take_chunk(client, frames[at : at + _CHUNK] if at or len(frames) > _CHUNK else frames)
@@ -434,7 +434,7 @@ class Keeper:
             taken += 1
             if client.phase == connection.NEW:
                 handshake.connect(self, client, frame)
-                if client.closing or client.phase == connection.ATTACHING:
+                if client.closing or client.phase in connection.UNSETTLED:
                     break
                 continue
             if len(frame) < 8:
