@@ -195,11 +195,15 @@ class Process:
         self.respawn()
 
     def respawn(self) -> None:
-        """Start it over what its directory holds."""
+        """Start it over what its directory holds. Python keeps what it has compiled from one start to the next, as it
+        does wherever its own directory can be written to."""
+        environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(self.work.parent / "bytecode"))
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with open(self.work / "out", "ab") as out:
             self.process = subprocess.Popen(
                 self.command(self.work / "zoo.cfg"),
                 cwd=ROOT,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
