@@ -5,10 +5,11 @@ from hashlib import sha256
 
 import pytest
 
+from jute.wire import write_records
 from tests.keeper.harness import OPEN, Client, Reply, World, acl
-from zkpy.keeper.auth import digest_identity, in_network
+from zkpy.keeper.auth import FEW_ENTRIES, digest_identity, each_once, in_network
 from zkpy.proto import errors, opcodes
-from zkpy.proto.records import ACL, GetACLResponse
+from zkpy.proto.records import ACL, GetACLResponse, Id
 
 READ, WRITE, CREATE = opcodes.PERM_READ, opcodes.PERM_WRITE, opcodes.PERM_CREATE
 DELETE, ADMIN, ALL = opcodes.PERM_DELETE, opcodes.PERM_ADMIN, opcodes.PERM_ALL
@@ -155,6 +156,38 @@ def test_duplicates_are_dropped_and_the_first_kept(client: Client) -> None:
     one, two = (READ, "ip", "1.2.3.4"), (ALL, "world", "anyone")
     client.create("/a", entries=acl(two, one, two, one, (WRITE, "ip", "1.2.3.4")))
     assert entries_of(client, "/a") == [two, one, (WRITE, "ip", "1.2.3.4")]
+
+
+@pytest.mark.parametrize("count", [FEW_ENTRIES, FEW_ENTRIES + 1, 5000])
+def test_many_repetitions_are_dropped_as_few_are(client: Client, count: int) -> None:
+    three = [(ALL, "world", "anyone"), (READ, "ip", "10.0.0.1"), (READ, "digest", "a:b")]
+    many = [three[number * number % 3 if number % 7 else number % 3] for number in range(count)]
+    expected = list(dict.fromkeys(many))
+    assert client.create("/many", entries=acl(*many)).err == 0
+    assert entries_of(client, "/many") == expected
+    assert client.create("/set").err == 0
+    assert client.set_acl("/set", acl(*many)).err == 0
+    assert entries_of(client, "/set") == expected
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_what_is_wrong_with_many_entries_is_seen_as_with_few(cut: int) -> None:
+    good = frame_of([ACL(1, Id("world", "anyone"))] * (FEW_ENTRIES + 1))
+    assert each_once(good, 0) == frame_of([ACL(1, Id("world", "anyone"))])
+    assert each_once(good[:-cut], 0) == good[:-cut]
+    for wrong in (ACL(1, Id(None, "anyone")), ACL(1, Id("world", None))):
+        mixed = frame_of([ACL(1, Id("world", "anyone"))] * (FEW_ENTRIES + 1) + [wrong])
+        assert each_once(mixed, 0) == mixed
+    hostile = (1 << 30).to_bytes(4, "big") + good[4:]
+    assert each_once(hostile, 0) == hostile
+    assert each_once(good, len(good) + cut) == good
+
+
+def frame_of(entries: list[ACL]) -> bytes:
+    """The vector's bytes."""
+    out = bytearray()
+    write_records(out, entries)
+    return bytes(out)
 
 
 def test_auth_stands_for_all_authenticated_ids_but_never_the_address(client: Client) -> None:

@@ -15,6 +15,8 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from zkpy.proto.records import ACL, Id
@@ -22,6 +24,10 @@ from zkpy.tree.acl import Acl, intern
 
 Identity = tuple[str, str]
 Identities = tuple[Identity, ...]
+
+_INT: Final = Struct(">i").unpack_from
+#: An ACL of so many entries is not worth a look for repetitions.
+FEW_ENTRIES: Final = 64
 
 _V4: Final = re.compile(r"^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$", re.ASCII)
 _DIGITS: Final = re.compile(r"^[+-]?\d+$", re.ASCII)
@@ -156,6 +162,36 @@ class AclRules:
             else:
                 return None
         return intern(result)
+
+
+def each_once(frame: bytes, at: int) -> bytes:
+    """The frame without repetitions in the ACL that begins at `at`; as it is if that has few entries or is malformed.
+
+    Repetitions mean nothing (`AclRules.normalise` drops them), and a request of a megabyte can hold 40,000: to find
+    them takes a tenth of the time in which they would be decoded, while all other clients wait.
+    """
+    entries: dict[bytes, None] = {}
+    start = end = at + 4
+    try:
+        (count,) = _INT(frame, at)
+        if not FEW_ENTRIES < count < len(frame):
+            return frame
+        for _ in range(count):
+            (size,) = _INT(frame, start + 4)
+            middle = start + 8 + size
+            if size < 0:
+                return frame
+            (size,) = _INT(frame, middle)
+            end = middle + 4 + size
+            if size < 0:
+                return frame
+            entries[frame[start:end]] = None
+            start = end
+    except StructError:
+        return frame
+    if end > len(frame):
+        return frame
+    return b"".join((frame[:at], len(entries).to_bytes(4, "big"), *entries, frame[end:]))
 
 
 def is_valid_id(scheme: str, id_: str) -> bool:

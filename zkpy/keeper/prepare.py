@@ -11,7 +11,7 @@ from struct import error as StructError
 from typing import Any, Final
 
 from jute import JuteError
-from zkpy.keeper.auth import AclRules, Identities, permits
+from zkpy.keeper.auth import AclRules, Identities, each_once, permits
 from zkpy.keeper.multis import decode_multi
 from zkpy.keeper.outstanding import ROOT, Outstanding
 from zkpy.keeper.quick import KNOWN_TAILS_LIMIT
@@ -127,6 +127,7 @@ class Preparer:
             data_end = path_end + 4 + size
             acl = self._acls.get(frame[data_end:-4]) if size >= 0 and path_end >= 12 else None
         except StructError:
+            path_end = size = -1
             acl = None
         if acl is not None:
             encoded = frame[12:path_end]
@@ -151,6 +152,8 @@ class Preparer:
                 is_sequential = flags in opcodes.SEQUENTIAL_FLAGS
                 self.known_tails[frame[data_end:]] = acl, txn.ephemeral, is_sequential
             return txn
+        if path_end >= 12 and size >= 0:
+            frame = each_once(frame, path_end + 4 + size)
         body, end = CreateRequest.decode(frame, 8)
         if end == len(frame) and body.data is not None and body.acl and all(_is_plain(entry) for entry in body.acl):
             try:
@@ -199,7 +202,9 @@ class Preparer:
         return txn
 
     def _on_set_acl(self, request: Request) -> Any:
-        body = SetACLRequest.decode(request.frame, 8)[0]
+        frame = request.frame
+        path_end = 12 + int.from_bytes(frame[8:12], "big")
+        body = SetACLRequest.decode(each_once(frame, path_end), 8)[0]
         self._check_session(request.client_id)
         path = _valid(body.path)
         acl = self._normalise(body.acl, request.identities)
